@@ -1,0 +1,1 @@
+//! The admin role: one table of operations behind gRPC, REST and text.

@@ -1,0 +1,1 @@
+//! The B2BUA: one call as steps, its legs, attempts and offer/answer machines.

@@ -1,0 +1,1 @@
+//! sip.conf to peers and settings, with diagnostics that name file and line.

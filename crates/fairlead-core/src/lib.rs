@@ -1,0 +1,1 @@
+//! The transaction user: all that one signaling shard decides, composed.

@@ -1,0 +1,1 @@
+//! The media role: relay workers, ports, latching, statistics, and its gRPC service.

@@ -1,0 +1,1 @@
+//! Fairlead's words: peers, bindings, flows, questions to the registrar, orders to the relay.

@@ -1,0 +1,1 @@
+//! The registrar role: authentication, bindings, slots, membership, over a store.

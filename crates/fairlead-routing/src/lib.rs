@@ -1,0 +1,1 @@
+//! Who sent this request and where does it go: matching of peers, targets, limits.

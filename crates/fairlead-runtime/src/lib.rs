@@ -1,0 +1,1 @@
+//! Settings, logs, traces, metrics, health and drain, the same for every role.

@@ -1,0 +1,1 @@
+//! A simulated network and clock, and scripted phones, for tests only.

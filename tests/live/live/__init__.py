@@ -1,0 +1,1 @@
+"""Real processes, real Redis, SIPp as foreign phones: what the live tests stand on."""

@@ -1,0 +1,221 @@
+"""The edge under test, as one process or as many."""
+
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+from .process import Process, wait_until
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
+FAIRLEAD = os.environ.get("FAIRLEAD_BIN") or os.path.join(ROOT, "target", "debug", "fairlead")
+
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Edge:
+    """What both shapes have in common: an admin API, SIP addresses, a folder."""
+
+    def __init__(self, sip_conf, env=None):
+        self.dir = tempfile.mkdtemp(prefix="fairlead-live-")
+        self.conf = os.path.join(self.dir, "sip.conf")
+        with open(self.conf, "w") as f:
+            f.write(sip_conf)
+        self.admin_port = free_port()
+        self.env = env or {}
+        self.processes = {}
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def process(self, name, *argv):
+        """Starts `fairlead ARGV…` under a name; starting the name again restarts it."""
+        old = self.processes.get(name)
+        argv = argv or old.argv[1:]
+        p = Process(name, [FAIRLEAD, *argv], os.path.join(self.dir, f"{name}.log"), self.env)
+        self.processes[name] = p
+        return p.start()
+
+    def restart(self, name):
+        return self.process(name)
+
+    def stop(self):
+        for p in reversed(list(self.processes.values())):
+            p.terminate(within=10)
+
+    def panics(self):
+        """Lines of any log that tell of a panic."""
+        return [
+            f"{name}: {line}"
+            for name, p in self.processes.items()
+            for line in p.output().splitlines()
+            if "panicked at" in line
+        ]
+
+    @property
+    def admin_url(self):
+        return f"http://127.0.0.1:{self.admin_port}"
+
+    def get(self, path, method="GET", body=None):
+        """One REST query; the JSON answer."""
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(
+            self.admin_url + path, data=data, method=method, headers={"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            text = answer.read().decode()
+        return json.loads(text) if text else None
+
+    def metrics(self, url=None):
+        """All samples of /metrics as {name{labels}: value}."""
+        with urllib.request.urlopen((url or self.admin_url) + "/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return {k: float(v) for k, v in (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")}
+
+    def sip(self, *words):
+        """`fairlead sip WORDS…`: what it prints."""
+        done = subprocess.run(
+            [FAIRLEAD, "sip", "--admin-url", self.admin_url, *words],
+            capture_output=True, text=True, timeout=30, env={**os.environ, **self.env},
+        )
+        if done.returncode not in (0, 1):
+            raise AssertionError(f"sip {' '.join(words)} ended with {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def wait_ready(self):
+        wait_until("admin is ready", lambda: self.is_ready(), within=30)
+        for address in self.sip_addresses:
+            wait_until(f"{address} answers OPTIONS", lambda a=address: options(a), within=30)
+
+    def is_ready(self):
+        for name, p in self.processes.items():
+            if not p.is_running():
+                raise AssertionError(f"{name} ended: {p.output()[-2000:]}")
+        try:
+            with urllib.request.urlopen(self.admin_url + "/readyz", timeout=2) as answer:
+                return answer.status == 200
+        except urllib.error.HTTPError:
+            return False
+
+
+class Standalone(Edge):
+    """All roles in one process with the embedded store."""
+
+    kind = "standalone"
+
+    def __init__(self, sip_conf, host="127.0.1.1", rtp="20000-20399", env=None, more=()):
+        super().__init__(sip_conf, env)
+        self.sip_addresses = [(host, 5060)]
+        self.argv = [
+            "standalone", "--sip-conf", self.conf, "--state", os.path.join(self.dir, "state"),
+            "--admin", f"127.0.0.1:{self.admin_port}", "--rtp-ports", rtp, "--rtp-advertise", host,
+            "--listen", f"udp:{host}:5060", "--listen", f"tcp:{host}:5060", *more,
+        ]
+
+    def start(self):
+        self.process("standalone", *self.argv)
+        self.wait_ready()
+
+    @property
+    def ways_in(self):
+        return [self.sip_addresses[0], self.sip_addresses[0]]
+
+    @property
+    def media(self):
+        return self.processes["standalone"]
+
+
+class Split(Edge):
+    """Two signaling, two registrar, one media, one admin, and Redis."""
+
+    kind = "split"
+
+    def __init__(self, sip_conf, hosts=("127.0.1.1", "127.0.1.2"), rtp="20000-20399", env=None):
+        super().__init__(sip_conf, env)
+        self.hosts, self.rtp = hosts, rtp
+        self.sip_addresses = [(h, 5060) for h in hosts]
+        self.redis_port = free_port()
+        self.registrars = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        self.mesh = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        self.media_grpc = f"127.0.0.1:{free_port()}"
+
+    def start(self):
+        self.start_redis()
+        for i, address in enumerate(self.registrars):
+            self.process(
+                f"registrar-{i}", "registrar", "--redis", f"redis://127.0.0.1:{self.redis_port}",
+                "--sip-conf", self.conf, "--listen-grpc", address,
+            )
+        both = ",".join(self.registrars)
+        self.process(
+            "media", "media", "--registrar", both, "--rtp-ports", self.rtp, "--rtp-advertise", self.hosts[0],
+            "--listen-grpc", self.media_grpc,
+        )
+        for i, host in enumerate(self.hosts):
+            self.process(
+                f"signaling-{i}", "signaling", "--registrar", both, "--listen", f"udp:{host}:5060",
+                "--listen", f"tcp:{host}:5060", "--mesh", self.mesh[i],
+            )
+        self.process("admin", "admin", "--registrar", both, "--listen", f"127.0.0.1:{self.admin_port}")
+        self.wait_ready()
+
+    def start_redis(self):
+        folder = os.path.join(self.dir, "redis")
+        os.makedirs(folder, exist_ok=True)
+        self.redis = Process(
+            "redis",
+            ["redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1", "--dir", folder,
+             "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""],
+            os.path.join(self.dir, "redis.log"),
+        ).start()
+        wait_until("Redis answers", lambda: self.redis_cli("PING").strip() == "PONG")
+
+    def redis_cli(self, *words, stdin=None):
+        return subprocess.run(
+            ["redis-cli", "-p", str(self.redis_port), *words], capture_output=True, text=True, timeout=30, input=stdin
+        ).stdout
+
+    def stop(self):
+        super().stop()
+        self.redis.kill()
+
+    @property
+    def ways_in(self):
+        return self.sip_addresses
+
+    @property
+    def media(self):
+        return self.processes["media"]
+
+
+def options(address, timeout=1.0, source=None):
+    """Sends one OPTIONS over UDP; the status of the answer."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as s:
+        s.bind((source or ("127.0.0.1" if family == socket.AF_INET else "::1"), 0))
+        s.settimeout(timeout)
+        host, port = s.getsockname()[:2]
+        token = f"{time.monotonic_ns():x}"
+        s.sendto(
+            f"OPTIONS sip:{address[0]} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{token}\r\n"
+            f"Max-Forwards: 70\r\nFrom: <sip:ping@{host}>;tag={token}\r\nTo: <sip:{address[0]}>\r\n"
+            f"Call-ID: {token}@ping\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n".encode(),
+            address,
+        )
+        return int(s.recv(65535).split(b" ", 2)[1])
+
+
+BOTH = (Standalone, Split)

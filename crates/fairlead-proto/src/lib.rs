@@ -1,1 +1,2 @@
 //! Generated gRPC code and the conversions between it and our words.
+pub mod link;

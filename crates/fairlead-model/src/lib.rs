@@ -12,5 +12,6 @@ pub mod checkpoint;
 pub mod flow;
 pub mod id;
 pub mod member;
+pub mod operator;
 pub mod peer;
 pub mod relay;

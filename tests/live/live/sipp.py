@@ -13,9 +13,11 @@ class Sipp:
     """One SIPp process with one scenario."""
 
     def __init__(self, scenario, server, local, rows=(), calls=None, rate=None, at_once=None, pause=None,
-                 transport="u1", limit=60, media_ports=None, more=()):
+                 transport="u1", limit=60, more=()):
         self.dir = tempfile.mkdtemp(prefix="fairlead-sipp-")
         self.scenario, self.limit = scenario, limit
+        if scenario.endswith("-media"):
+            os.symlink(sound(), self.path("sound.ulaw"))
         argv = ["sipp", f"{server[0]}:{server[1]}", "-sf", os.path.join(SCENARIOS, scenario + ".xml"),
                 "-i", local[0], "-p", str(local[1]), "-mi", local[0], "-nostdin", "-t", transport,
                 "-timer_resol", "5", "-timeout", f"{limit}s", "-timeout_error",
@@ -33,8 +35,6 @@ class Sipp:
             argv += ["-l", str(at_once)]
         if pause is not None:
             argv += ["-d", str(pause)]
-        if media_ports is not None:
-            argv += ["-min_rtp_port", str(media_ports[0]), "-max_rtp_port", str(media_ports[1])]
         self.argv = argv + list(more)
         self.child = None
 

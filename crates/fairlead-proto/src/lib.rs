@@ -1,2 +1,18 @@
 //! Generated gRPC code and the conversions between it and our words.
+//!
+//! [`link`] has the two ports on a message's path as roles see them; [`generated`] is what the build makes of
+//! `proto/`; [`convert`] goes between the two.
+
+pub mod convert;
 pub mod link;
+
+/// What the build makes of the files under `proto/`.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod generated {
+    include!(concat!(env!("OUT_DIR"), "/fairlead.rs"));
+}
+
+pub use generated::fairlead::{common, media, registrar, signaling};
+
+/// All services and messages, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fairlead_descriptor.bin"));

@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 pub enum Up {
     /// Questions, as many as were waiting.
     Asks(Vec<Envelope>),
+    /// W3C `traceparent`s of questions that the next `Asks` brings; sent only while traces are recorded.
+    Traces(Vec<(AskRef, String)>),
     /// Still here; renews the lease (every second).
     Beat {
         /// Calls, sessions or streams held now.

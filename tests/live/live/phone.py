@@ -179,6 +179,12 @@ class Phone:
         self.request(method, uri, headers, body)
 
 
+def other_tag(request):
+    """The tag a phone of ours gave when it answered this dialog first."""
+    found = re.search(r";tag=([^;>]+)", request.header("To"))
+    return found[1] if found else None
+
+
 class OutgoingCall:
     """The caller's side of one call."""
 
@@ -232,6 +238,28 @@ class OutgoingCall:
         ok = self.phone.final("INVITE")
         self.ack(ok)
         return ok
+
+    def reinvite_with(self, other, direction="sendonly"):
+        """A re-INVITE that the other phone answers."""
+        self.cseq += 1
+        self.send_invite(body=self.phone.sdp(self.cseq, direction))
+        request = other.expect("INVITE")
+        other.answer(request, body=other.sdp(self.cseq, "recvonly" if direction == "sendonly" else None), tag=other_tag(request))
+        ok = self.phone.final("INVITE")
+        if ok.status != 200:
+            raise AssertionError(f"re-INVITE: {ok.first_line}")
+        self.ack(ok)
+        other.expect("ACK")
+        return request, ok
+
+    def bye_with(self, other):
+        """BYE that the other phone answers."""
+        self.cseq += 1
+        self.phone.request("BYE", self.remote, self.headers("BYE"))
+        other.answer(other.expect("BYE"))
+        final = self.phone.final("BYE")
+        if final.status != 200:
+            raise AssertionError(f"BYE: {final.first_line}")
 
     def bye(self, expect=200):
         self.cseq += 1

@@ -1,0 +1,131 @@
+"""What the operator sees and does: the same answer through text, REST and gRPC, for the whole edge."""
+
+import json
+import time
+import unittest
+import urllib.error
+import urllib.request
+
+from live.conf import GENERAL, users
+from live.edge import BOTH, Split, Standalone
+from live.phone import Phone
+from live.process import wait_until
+
+
+class Operator(unittest.TestCase):
+    def test_a_call_as_chan_sip_shows_it(self):
+        for shape in BOTH:
+            with self.subTest(shape.kind), shape(users(2001, 3)) as edge:
+                with Phone("2001", edge.ways_in[0]) as ann, Phone("2002", edge.ways_in[1], host="127.0.2.2") as bob:
+                    ann.register()
+                    bob.register()
+                    peers = edge.sip("show", "peers")
+                    print("\n" + peers)
+                    self.assertEqual(
+                        peers.splitlines()[0].split(),
+                        "Name/username Host Dyn Forcerport Comedia ACL Port Status Description".split(),
+                    )
+                    self.assertRegex(peers, r"(?m)^2001/2001 +127\.0\.2\.1 +D ")
+                    self.assertEqual(len(edge.sip("show", "peers", "like", "^2001").splitlines()), 3)
+                    peer = edge.sip("show", "peer", "2001")
+                    self.assertRegex(peer, r"(?m)^  Secret +: <Set>")
+                    self.assertNotIn("pw2001", peer)
+                    self.assertIn("127.0.2.1", peer)
+                    self.assertRegex(edge.sip("show", "users"), r"(?m)^2003")
+                    call = ann.invite("2002")
+                    invite = bob.expect("INVITE")
+                    bob.answer(invite, 180, "Ringing")
+                    ann.expect(180)
+                    self.assertRegex(edge.sip("show", "inuse"), r"2002 +")
+                    bob.answer(invite, body=bob.sdp())
+                    call.answered()
+                    bob.expect("ACK")
+                    channels = wait_until("two legs", lambda: (t := edge.sip("show", "channels")) and "2 active SIP dialogs" in t and t)
+                    print(channels)
+                    self.assertNotIn("REGISTER", channels)
+                    self.assertIn(call.call_id, edge.sip("show", "channel", call.call_id[:12]))
+                    bridged = edge.sip("show", "bridged")
+                    print(bridged)
+                    self.assertTrue(bridged.rstrip().endswith("1 active SIP bridges"))
+                    self.assertIn("ulaw", bridged)
+                    stats = edge.sip("show", "channelstats")
+                    print(stats)
+                    rest = edge.get("/v1/channels")
+                    self.assertEqual(len(rest["items"]), 2, rest)
+                    call.bye_with(bob)
+                    wait_until("gone", lambda: "0 active SIP dialogs" in edge.sip("show", "channels"), within=3)
+
+    def test_unregister(self):
+        for shape in BOTH:
+            with self.subTest(shape.kind), shape(users(2001, 1)) as edge:
+                with Phone("2001", edge.ways_in[0]) as ann:
+                    ann.register()
+                    self.assertIn("Unregistered peer '2001'", edge.sip("unregister", "2001"))
+                    self.assertRegex(edge.sip("show", "peers"), r"2001 +\(Unspecified\)")
+
+    def test_a_realtime_peer_is_written_read_and_pruned(self):
+        with Split(users(2001, 1, general=GENERAL + "rtcachefriends=yes\n")) as edge:
+            edge.redis_cli("HSET", "fairlead:peer:3001", "name", "3001", "type", "friend", "host", "dynamic", "secret", "pw3001")
+            with Phone("3001", edge.ways_in[0]) as phone:
+                phone.register()
+                self.assertRegex(edge.sip("show", "peers"), r"3001.*127\.0\.2\.1")
+                self.assertEqual(edge.redis_cli("HGET", "fairlead:peer:3001", "ipaddr").strip(), "127.0.2.1")
+                self.assertEqual(edge.redis_cli("HGET", "fairlead:peer:3001", "port").strip(), str(phone.port))
+                self.assertGreater(int(edge.redis_cli("HGET", "fairlead:peer:3001", "regseconds").strip()), time.time())
+                edge.redis_cli("HSET", "fairlead:peer:3001", "secret", "changed")
+                pruned = edge.sip("prune", "realtime", "peer", "3001")
+                self.assertIn("3001", pruned)
+                self.assertIn(phone.register(expect=None).status, (401, 403))
+                phone.secret = "changed"
+                phone.register()
+
+    def test_qualify_tells_the_round_trip_and_the_silence(self):
+        conf = users(2001, 2, template="type=friend\nhost=dynamic\nqualify=yes\nqualifyfreq=2\n")
+        for shape in BOTH:
+            with self.subTest(shape.kind), shape(conf) as edge:
+                with Phone("2001", edge.ways_in[0]) as ann:
+                    ann.register()
+                    deadline = time.monotonic() + 20
+                    while time.monotonic() < deadline and "OK (" not in edge.sip("show", "peers"):
+                        message = ann.receive(0.5)
+                        if message and message.method == "OPTIONS":
+                            ann.answer(message)
+                    self.assertRegex(edge.sip("show", "peers"), r"2001.*OK \(\d+ ms\)")
+                    wait_until("it is unreachable", lambda: "UNREACHABLE" in edge.sip("show", "peers"), within=30, every=0.5)
+
+    def test_a_pod_that_does_not_answer_is_named(self):
+        with Split(users(2001, 1)) as edge:
+            edge.processes["signaling-1"].child.send_signal(19)  # SIGSTOP
+            try:
+                answer = edge.get("/v1/channels")
+                self.assertTrue(answer["missing"], answer)
+            finally:
+                edge.processes["signaling-1"].child.send_signal(18)  # SIGCONT
+
+    def test_bad_queries_get_a_problem_that_says_what_is_wrong(self):
+        with Standalone(users(2001, 1)) as edge:
+            for path, status in (("/v1/peers/none", 404), ("/v1/peers?limit=x", 400), ("/v1/peers?like=%28", 400), ("/v1/none", 404)):
+                with self.assertRaises(urllib.error.HTTPError) as caught:
+                    edge.get(path)
+                self.assertEqual(caught.exception.code, status, path)
+                self.assertEqual(caught.exception.headers["content-type"], "application/problem+json", path)
+                self.assertTrue(json.loads(caught.exception.read())["detail"])
+
+    def test_a_token_guards_all_but_the_probes(self):
+        with Standalone(users(2001, 1), env={"FAIRLEAD_ADMIN_TOKEN": "s3cret"}) as edge:
+            with self.assertRaises(urllib.error.HTTPError) as caught:
+                edge.get("/v1/peers")
+            self.assertEqual(caught.exception.code, 401)
+            for path in ("/livez", "/readyz", "/metrics"):
+                with urllib.request.urlopen(edge.admin_url + path, timeout=5) as answer:
+                    self.assertEqual(answer.status, 200)
+
+    def test_sigterm_without_calls_ends_each_role_in_time(self):
+        for shape in BOTH:
+            with shape(users(2001, 1)) as edge:
+                for name, process in edge.processes.items():
+                    self.assertLess(process.terminate(within=5), 5, name)
+
+
+if __name__ == "__main__":
+    unittest.main()

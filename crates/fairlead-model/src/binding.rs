@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::Flow;
 use crate::id::UnixMillis;
+use crate::peer::EffectiveNat;
 
 /// One registered contact of one peer, with the flow that reaches it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct Binding {
     pub generation: u64,
     /// Whether the next hop of requests is the flow (force_rport in effect when it registered) or the URI.
     pub by_flow: bool,
+    /// What the peer's `nat` came to when it registered; holds for calls to it too.
+    #[serde(default)]
+    pub nat: EffectiveNat,
     /// The last qualify result.
     #[serde(default)]
     pub qualify: Qualify,

@@ -16,5 +16,6 @@ else
 fi
 exec $as_root unshare --net --mount-proc --pid --fork --kill-child -- bash -c '
     ip link set lo up
+    mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns
     ulimit -n 65536
     exec python3 -m unittest "$@"' live "$@"

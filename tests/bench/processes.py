@@ -132,7 +132,7 @@ def bench(server, options):
             Sipp("register", server.ways_in[0], local, contact_rows(first, 1000, local), calls=1000, rate=500).run()
         for rate, count in ((100, 1500), (300, 3000)):
             ratios[f"call {rate}/s"] = measured(
-                server, f"call, digest, media set up, {rate}/s", count, lambda: call(server, options.scenario, count, rate)
+                server, f"call ({options.scenario}), media set up, {rate}/s", count, lambda: call(server, options.scenario, count, rate)
             )
     return ratios
 
@@ -142,14 +142,15 @@ def main():
     parser.add_argument("--shape", choices=("standalone", "split", "both", "none"), default="both")
     parser.add_argument("--what", choices=("register", "call", "all"), default="all")
     parser.add_argument("--count", type=int, default=40000, help="REGISTERs of the closed loop (default 40000)")
-    parser.add_argument("--scenario", default="uac", help="call scenario of tests/live/scenarios (default uac)")
+    parser.add_argument("--scenario", default="uac", help="call scenario of tests/live/scenarios: uac with digest (default), uac-open without")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME,IP,PID,FIRST_USER")
     options = parser.parse_args()
     found = {}
     for text in options.peer:
         peer = Peer(text)
         found[peer.name] = bench(peer, options)
-    conf = users(10001, 10000, GENERAL)
+    more = "insecure=invite,port\n" if options.scenario == "uac-open" else ""
+    conf = users(10001, 10000, GENERAL, template="type=friend\nhost=dynamic\nqualify=no\n" + more)
     for shape in {"standalone": [Standalone], "split": [Split], "both": [Standalone, Split], "none": []}[options.shape]:
         with Ours(shape, conf) as server:
             found[server.name] = bench(server, options)

@@ -5,6 +5,7 @@
 
 pub mod convert;
 pub mod link;
+pub mod operator;
 
 /// What the build makes of the files under `proto/`.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]

@@ -517,7 +517,7 @@ impl Default for Peer {
             t1_ms: 500,
             timer_b_ms: None,
             max_forwards: 70,
-            support_path: false,
+            support_path: true,
             disallowed_methods: Vec::new(),
             max_contacts: 1,
             regexten: None,

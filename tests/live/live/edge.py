@@ -16,9 +16,9 @@ ROOT = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
 FAIRLEAD = os.environ.get("FAIRLEAD_BIN") or os.path.join(ROOT, "target", "debug", "fairlead")
 
 
-def free_port():
+def free_port(host="127.0.0.1"):
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
-        s.bind(("127.0.0.1", 0))
+        s.bind((host, 0))
         return s.getsockname()[1]
 
 
@@ -32,6 +32,7 @@ class Edge:
             f.write(sip_conf)
         self.admin_port = free_port()
         self.env = env or {}
+        self.core = "127.0.0.1"
         self.processes = {}
 
     def __enter__(self):
@@ -41,16 +42,14 @@ class Edge:
     def __exit__(self, *_):
         self.stop()
 
-    def process(self, name, *argv):
-        """Starts `fairlead ARGV…` under a name; starting the name again restarts it."""
-        old = self.processes.get(name)
-        argv = argv or old.argv[1:]
-        p = Process(name, [FAIRLEAD, *argv], os.path.join(self.dir, f"{name}.log"), self.env)
+    def process(self, name, *argv, netns=None):
+        """Starts `fairlead ARGV…` under a name, perhaps on another host."""
+        p = Process(name, [FAIRLEAD, *argv], os.path.join(self.dir, f"{name}.log"), self.env, netns)
         self.processes[name] = p
         return p.start()
 
     def restart(self, name):
-        return self.process(name)
+        return self.processes[name].start()
 
     def stop(self):
         for p in reversed(list(self.processes.values())):
@@ -97,8 +96,9 @@ class Edge:
 
     def wait_ready(self):
         wait_until("admin is ready", lambda: self.is_ready(), within=30)
+        source = None if self.core.startswith("127") else self.core
         for address in self.sip_addresses:
-            wait_until(f"{address} answers OPTIONS", lambda a=address: options(a), within=30)
+            wait_until(f"{address} answers OPTIONS", lambda a=address: options(a, source=source), within=30)
 
     def is_ready(self):
         for name, p in self.processes.items():
@@ -143,14 +143,17 @@ class Split(Edge):
 
     kind = "split"
 
-    def __init__(self, sip_conf, hosts=("127.0.1.1", "127.0.1.2"), rtp="20000-20399", env=None):
+    def __init__(self, sip_conf, hosts=("127.0.1.1", "127.0.1.2"), rtp="20000-20399", env=None, core="127.0.0.1",
+                 netns=(None, None), workers=None):
         super().__init__(sip_conf, env)
-        self.hosts, self.rtp = hosts, rtp
+        self.hosts, self.rtp, self.core, self.netns, self.workers = hosts, rtp, core, netns, workers
         self.sip_addresses = [(h, 5060) for h in hosts]
         self.redis_port = free_port()
-        self.registrars = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-        self.mesh = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-        self.media_grpc = f"127.0.0.1:{free_port()}"
+        self.registrars = [f"{core}:{free_port(core)}" for _ in range(2)]
+        inner = [host if ns else core for host, ns in zip(hosts, netns)]
+        self.mesh = [f"{host}:{free_port()}" for host in inner]
+        self.media_grpc = f"{core}:{free_port(core)}"
+        self.health = {f"signaling-{i}": f"http://{host}:{free_port()}" for i, host in enumerate(inner)}
 
     def start(self):
         self.start_redis()
@@ -159,17 +162,18 @@ class Split(Edge):
                 f"registrar-{i}", "registrar", "--redis", f"redis://127.0.0.1:{self.redis_port}",
                 "--sip-conf", self.conf, "--listen-grpc", address,
             )
-        both = ",".join(self.registrars)
+        both = [word for address in self.registrars for word in ("--registrar", address)]
         self.process(
-            "media", "media", "--registrar", both, "--rtp-ports", self.rtp, "--rtp-advertise", self.hosts[0],
-            "--listen-grpc", self.media_grpc,
+            "media", "media", *both, "--rtp-ports", self.rtp,
+            "--rtp-advertise", self.hosts[0] if self.core.startswith("127") else self.core, "--listen-grpc", self.media_grpc,
         )
         for i, host in enumerate(self.hosts):
             self.process(
-                f"signaling-{i}", "signaling", "--registrar", both, "--listen", f"udp:{host}:5060",
-                "--listen", f"tcp:{host}:5060", "--mesh", self.mesh[i],
+                f"signaling-{i}", "signaling", *both, "--listen", f"udp:{host}:5060", "--listen", f"tcp:{host}:5060",
+                "--mesh", self.mesh[i], "--listen-health", self.health[f"signaling-{i}"].removeprefix("http://"),
+                *(["--shards", str(self.workers)] if self.workers else []), netns=self.netns[i],
             )
-        self.process("admin", "admin", "--registrar", both, "--listen", f"127.0.0.1:{self.admin_port}")
+        self.process("admin", "admin", *both, "--listen", f"127.0.0.1:{self.admin_port}")
         self.wait_ready()
 
     def start_redis(self):

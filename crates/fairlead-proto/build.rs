@@ -5,6 +5,10 @@ use std::{env, fs, io};
 
 use prost::Message;
 
+/// Absent fields are read as their default: a client may be newer than the pod that answers.
+const OPERATOR: &str =
+    "#[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)] #[serde(default)]";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
@@ -18,6 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::write(out.join("fairlead_descriptor.bin"), set.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".")
+        // The operator's messages are also the JSON of the REST API, and its OpenAPI schemas.
+        .type_attribute(".fairlead.admin.v1", OPERATOR)
         .build_server(true)
         .build_client(true)
         .include_file("fairlead.rs")

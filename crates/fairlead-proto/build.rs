@@ -6,8 +6,7 @@ use std::{env, fs, io};
 use prost::Message;
 
 /// Absent fields are read as their default: a client may be newer than the pod that answers.
-const OPERATOR: &str =
-    "#[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)] #[serde(default)]";
+const OPERATOR: &str = "#[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)] #[serde(default)]";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");

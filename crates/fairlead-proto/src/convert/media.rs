@@ -64,13 +64,7 @@ impl TryFrom<pb::SideMedia> for SideMedia {
 
 impl From<Described> for pb::Described {
     fn from(m: Described) -> Self {
-        pb::Described {
-            relay: m.relay.0,
-            sdp: m.sdp,
-            narrowed: m.narrowed,
-            hold: m.hold,
-            formats: m.formats,
-        }
+        pb::Described { relay: m.relay.0, sdp: m.sdp, narrowed: m.narrowed, hold: m.hold, formats: m.formats }
     }
 }
 

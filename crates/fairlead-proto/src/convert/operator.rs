@@ -63,10 +63,7 @@ impl From<pb::PruneResponse> for model::PruneReceipt {
 
 impl From<model::PeerAddress> for pb::PeerAddress {
     fn from(m: model::PeerAddress) -> Self {
-        pb::PeerAddress {
-            host: m.host,
-            port: m.port.into(),
-        }
+        pb::PeerAddress { host: m.host, port: m.port.into() }
     }
 }
 
@@ -74,10 +71,7 @@ impl TryFrom<pb::PeerAddress> for model::PeerAddress {
     type Error = Unreadable;
 
     fn try_from(p: pb::PeerAddress) -> Result<Self, Unreadable> {
-        Ok(model::PeerAddress {
-            host: p.host,
-            port: small(p.port, "port")?,
-        })
+        Ok(model::PeerAddress { host: p.host, port: small(p.port, "port")? })
     }
 }
 

@@ -63,11 +63,9 @@ impl From<Ask> for pb::envelope::Ask {
             Ask::Checkpoint { call, record } => {
                 P::Checkpoint(pb::Checkpoint { call: Some(call.into()), record: record.map(Into::into) })
             }
-            Ask::Qualified { peer, key, result } => P::Qualified(pb::Qualified {
-                peer,
-                key: key.map(|key| key.0),
-                result: Some(result.into()),
-            }),
+            Ask::Qualified { peer, key, result } => {
+                P::Qualified(pb::Qualified { peer, key: key.map(|key| key.0), result: Some(result.into()) })
+            }
             Ask::QualifyList => P::QualifyList(pb::QualifyListWanted {}),
             Ask::MoveFlow { flow } => P::MoveFlow(pb::MoveFlow { flow: Some(flow.into()) }),
             Ask::AnswerChallenge(challenge) => P::AnswerChallenge((*challenge).into()),
@@ -341,9 +339,7 @@ impl From<(AskRef, Result<Answer, AskFailed>)> for pb::Answered {
             Ok(Answer::QualifyList(targets)) => {
                 P::QualifyList(pb::QualifyList { targets: targets.into_iter().map(Into::into).collect() })
             }
-            Ok(Answer::ChallengeAnswered { value }) => {
-                P::ChallengeAnswered(pb::ChallengeAnswered { value })
-            }
+            Ok(Answer::ChallengeAnswered { value }) => P::ChallengeAnswered(pb::ChallengeAnswered { value }),
             Ok(Answer::Done) => P::Done(pb::Done {}),
         };
         pb::Answered { id: id.0, answer: Some(answer) }

@@ -16,7 +16,7 @@ pub(crate) fn target(message: &Message) -> Result<Option<String>, DialogError> {
     match message.contacts() {
         Ok(Contacts::List(list)) => match list.as_slice() {
             [] => Ok(None),
-            [one] => Ok(Some(one.uri.as_str().to_owned())),
+            [one] if one.uri.is_sip() || one.uri.is_sips() => Ok(Some(one.uri.as_str().to_owned())),
             _ => Err(DialogError::Contact),
         },
         Ok(Contacts::Star) | Err(_) => Err(DialogError::Contact),

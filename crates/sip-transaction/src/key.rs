@@ -11,26 +11,27 @@ pub(crate) const MAGIC_COOKIE: &str = "z9hG4bK";
 /// message has no top Via with a branch, or no CSeq.
 pub(crate) fn client(message: &Message, key: &mut Vec<u8>) -> bool {
     key.clear();
-    let Ok(via) = message.top_via() else { return false };
-    let Some(branch) = via.branch.as_deref() else { return false };
-    let Ok(cseq) = message.cseq() else { return false };
+    let Ok(via) = message.top_via_view() else { return false };
+    let Some(branch) = via.branch() else { return false };
+    // Of a response this is the method of its CSeq, empty when that cannot be read.
+    let method = message.method().as_str();
     push(key, branch);
-    push(key, cseq.method.as_str());
-    true
+    push(key, method);
+    !branch.is_empty() && !method.is_empty()
 }
 
 /// Writes the key of the server transaction that a request belongs to, as if its method were `method`: INVITE for
 /// an ACK and for finding what a CANCEL cancels (§9.2). False when the message has no usable top Via.
 pub(crate) fn server(message: &Message, method: &Method, key: &mut Vec<u8>) -> bool {
     key.clear();
-    let Ok(via) = message.top_via() else { return false };
+    let Ok(via) = message.top_via_view() else { return false };
     push(key, method.as_str());
-    match via.branch.as_deref() {
+    match via.branch() {
         Some(branch) if branch.starts_with(MAGIC_COOKIE) && branch.len() > MAGIC_COOKIE.len() => {
             push(key, branch);
             // sent-by: hosts are compared without case.
             let start = key.len();
-            push(key, &via.host);
+            push(key, via.host);
             key[start..].make_ascii_lowercase();
             key.extend_from_slice(&via.port.unwrap_or(0).to_be_bytes());
             true
@@ -46,9 +47,9 @@ fn before_rfc3261(message: &Message, key: &mut Vec<u8>) -> bool {
     let Ok(cseq) = message.cseq() else { return false };
     let Some(via) = message.values(Header::Via).next() else { return false };
     push(key, message.request_uri());
-    push(key, message.from_tag().as_deref().unwrap_or_default());
+    push(key, message.from_tag().unwrap_or_default());
     push(key, message.call_id());
-    push(key, via.as_ref());
+    push(key, via);
     key.extend_from_slice(&cseq.number.to_be_bytes());
     true
 }

@@ -87,7 +87,10 @@ impl AuthParams {
 
     /// The value of a parameter, without quotes. Names match in any case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.params.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.params
+            .iter()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// All parameters in order.

@@ -65,7 +65,11 @@ impl Message {
             return Ok(());
         }
         let sound = |value| NameAddrView::parse(value).is_some_and(|address| address.has_sound_uri());
-        if self.values(Header::Contact).all(sound) { Ok(()) } else { Err(MalformedReason::Bad(Header::Contact)) }
+        if self.values(Header::Contact).all(sound) {
+            Ok(())
+        } else {
+            Err(MalformedReason::Bad(Header::Contact))
+        }
     }
 
     /// The Request-URI of a request is a URI; one of SIP has no headers (RFC 3261 §19.1.1).

@@ -130,8 +130,9 @@ impl StreamFramer {
             Ok(length) => length.unwrap_or(0),
             Err(reason) => return Err(self.fail_with(reason, index)),
         };
-        if let Some(reason @ (MalformedReason::LineEnd | MalformedReason::TooLarge | MalformedReason::TooManyHeaders)) =
-            index.problem
+        if let Some(
+            reason @ (MalformedReason::LineEnd | MalformedReason::TooLarge | MalformedReason::TooManyHeaders),
+        ) = index.problem
         {
             // Where the next message begins is not sure.
             return Err(self.fail_with(reason, index));

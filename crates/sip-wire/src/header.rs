@@ -236,7 +236,9 @@ mod tests {
 
     #[test]
     fn names_that_only_look_alike_are_not_found() {
-        for name in ["", "Vi", "Vias", "Call_ID", "Content-Lengt\u{212a}", "X-Very-Long-Header-Name-Of-Somebody"] {
+        for name in
+            ["", "Vi", "Vias", "Call_ID", "Content-Lengt\u{212a}", "X-Very-Long-Header-Name-Of-Somebody"]
+        {
             assert_eq!(Header::parse(name), None, "{name}");
         }
     }

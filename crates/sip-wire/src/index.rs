@@ -134,7 +134,11 @@ struct Found {
 impl Pass<'_> {
     fn run(&mut self, limits: &Limits) {
         let Some(found) = self.start_line_end() else {
-            self.index.note(if self.bytes.is_empty() { MalformedReason::Empty } else { MalformedReason::Truncated });
+            self.index.note(if self.bytes.is_empty() {
+                MalformedReason::Empty
+            } else {
+                MalformedReason::Truncated
+            });
             let end = memchr::memchr2(b'\r', b'\n', self.bytes).unwrap_or(self.bytes.len());
             self.read_start_line(end);
             return;
@@ -281,7 +285,11 @@ impl Pass<'_> {
         let version = line.get(last + 1..).unwrap_or_default();
         let uri = line.get(first + 1..last).unwrap_or_default();
         if !scan::is_token(name) || first >= last {
-            self.index.note(if line.is_empty() { MalformedReason::Empty } else { MalformedReason::StartLine });
+            self.index.note(if line.is_empty() {
+                MalformedReason::Empty
+            } else {
+                MalformedReason::StartLine
+            });
         } else if !version.eq_ignore_ascii_case(b"SIP/2.0") {
             let sip = version.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"));
             self.index.note(if sip { MalformedReason::Version } else { MalformedReason::StartLine });
@@ -290,7 +298,11 @@ impl Pass<'_> {
         }
         let method = Method::known(name).unwrap_or_else(|| Method::Other(lossy(name)));
         // A Request-URI that is no text is left empty; the defect is noted.
-        let uri = if std::str::from_utf8(uri).is_ok() { Span::new(first + 1, first + 1 + uri.len()) } else { Span::default() };
+        let uri = if std::str::from_utf8(uri).is_ok() {
+            Span::new(first + 1, first + 1 + uri.len())
+        } else {
+            Span::default()
+        };
         self.index.start = StartLine::Request { method, uri };
     }
 

@@ -113,7 +113,9 @@ impl MalformedReason {
     pub fn status(&self) -> u16 {
         match self {
             MalformedReason::Version => 505,
-            MalformedReason::TooLarge | MalformedReason::HeaderTooLong | MalformedReason::TooManyHeaders => 513,
+            MalformedReason::TooLarge | MalformedReason::HeaderTooLong | MalformedReason::TooManyHeaders => {
+                513
+            }
             _ => 400,
         }
     }

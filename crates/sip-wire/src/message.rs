@@ -56,7 +56,11 @@ impl Message {
     }
 
     /// Puts bytes and index together and settles where the body ends.
-    pub(crate) fn assemble(mut bytes: Bytes, mut index: Index, framing: Framing) -> Result<Message, Malformed> {
+    pub(crate) fn assemble(
+        mut bytes: Bytes,
+        mut index: Index,
+        framing: Framing,
+    ) -> Result<Message, Malformed> {
         let there = bytes.len().saturating_sub(index.head_end);
         match content_length(&index, &bytes) {
             Ok(None) => {}

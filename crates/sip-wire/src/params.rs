@@ -34,7 +34,9 @@ impl<'a> Params<'a> {
 
     /// The first parameter of that name; `""` for one without a value. Names match in any case.
     pub fn find(text: &'a str, name: &str) -> Option<&'a str> {
-        Params::new(text).find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.unwrap_or(""))
+        Params::new(text)
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.unwrap_or(""))
     }
 }
 

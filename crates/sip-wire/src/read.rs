@@ -162,7 +162,11 @@ impl Message {
         self.collect(Header::Via, |text| Via::from_text(text).ok())
     }
 
-    fn collect<T>(&self, header: Header, read: impl Fn(Text) -> Option<T>) -> Result<Vec<T>, MalformedReason> {
+    fn collect<T>(
+        &self,
+        header: Header,
+        read: impl Fn(Text) -> Option<T>,
+    ) -> Result<Vec<T>, MalformedReason> {
         let mut found = Vec::new();
         for line in self.lines_of(header) {
             let text = self.value_text(line);
@@ -210,9 +214,11 @@ impl Message {
     /// Max-Forwards, 0 to 255 (RFC 3261 §20.22).
     pub fn max_forwards(&self) -> Option<Result<u8, MalformedReason>> {
         self.line(Header::MaxForwards)?;
-        Some(self.number(Header::MaxForwards).and_then(|number| {
-            u8::try_from(number).map_err(|_| MalformedReason::Bad(Header::MaxForwards))
-        }))
+        Some(
+            self.number(Header::MaxForwards).and_then(|number| {
+                u8::try_from(number).map_err(|_| MalformedReason::Bad(Header::MaxForwards))
+            }),
+        )
     }
 
     /// Expires in seconds (RFC 3261 §20.19).

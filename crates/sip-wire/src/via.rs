@@ -144,7 +144,8 @@ impl Via {
     pub fn unique_branch(&self) -> Option<&str> {
         self.branch.as_deref().filter(|branch| {
             let cookie = branch.get(..Via::COOKIE.len());
-            branch.len() > Via::COOKIE.len() && cookie.is_some_and(|start| start.eq_ignore_ascii_case(Via::COOKIE))
+            branch.len() > Via::COOKIE.len()
+                && cookie.is_some_and(|start| start.eq_ignore_ascii_case(Via::COOKIE))
         })
     }
 
@@ -198,8 +199,14 @@ mod tests {
 
     #[test]
     fn white_space_may_stand_around_every_separator() {
-        let via = Via::parse("SIP / 2.0 / UDP  first.example.com: 4000;ttl=16 ;maddr=224.2.0.1 ;branch = z9hG4bKa7").unwrap();
-        assert_eq!((via.transport.as_str(), via.host.as_str(), via.port), ("UDP", "first.example.com", Some(4000)));
+        let via = Via::parse(
+            "SIP / 2.0 / UDP  first.example.com: 4000;ttl=16 ;maddr=224.2.0.1 ;branch = z9hG4bKa7",
+        )
+        .unwrap();
+        assert_eq!(
+            (via.transport.as_str(), via.host.as_str(), via.port),
+            ("UDP", "first.example.com", Some(4000))
+        );
         assert_eq!(via.branch.as_deref(), Some("z9hG4bKa7"));
         assert_eq!(via.maddr(), Some("224.2.0.1"));
         assert_eq!(via.rport, None);
@@ -207,7 +214,8 @@ mod tests {
 
     #[test]
     fn ipv6_stands_in_brackets_but_not_in_received() {
-        let via = Via::parse("SIP/2.0/TCP [2001:db8::1]:5070;received=2001:db8::7;branch=z9hG4bK1;rport").unwrap();
+        let via =
+            Via::parse("SIP/2.0/TCP [2001:db8::1]:5070;received=2001:db8::7;branch=z9hG4bK1;rport").unwrap();
         assert_eq!(via.host, "[2001:db8::1]");
         assert_eq!(via.host_ip(), Some("2001:db8::1".parse().unwrap()));
         assert_eq!(via.received_ip(), Some("2001:db8::7".parse().unwrap()));

@@ -42,7 +42,11 @@ pub struct Binding {
     /// How often a packet of the phone has moved the flow to another pod since the last REGISTER.
     #[serde(default)]
     pub generation: u64,
-    /// Whether the next hop of requests is the flow (force_rport in effect when it registered) or the URI.
+    /// When a packet last moved it; 0 when none has.
+    #[serde(default)]
+    pub moved_at: UnixMillis,
+    /// Whether the next hop of requests is the flow (force_rport in effect when it registered, or a connection)
+    /// or the URI.
     pub by_flow: bool,
     /// What the peer's `nat` came to when it registered; holds for calls to it too.
     #[serde(default)]

@@ -202,7 +202,8 @@ pub struct Peer {
     pub default_ip: Option<IpAddr>,
     /// `defaultuser` (once `username`)
     pub default_user: Option<String>,
-    /// `transport`: allowed ones; the first is used for what we send to a static host. Never empty.
+    /// `transport`: allowed ones (all, when nothing is written: what listens may be used); the first is used for
+    /// what we send to a static host. Never empty.
     pub transports: Vec<Transport>,
     /// `outboundproxy`
     pub outbound_proxy: Option<OutboundProxy>,
@@ -508,7 +509,7 @@ impl Default for Peer {
             port: None,
             default_ip: None,
             default_user: None,
-            transports: vec![Transport::Udp],
+            transports: vec![Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss],
             outbound_proxy: None,
             nat: NatSetting::default(),
             qualify_ms: None,

@@ -1,0 +1,122 @@
+//! All records in memory, and what each step does to them. [`crate::MemoryStore`] is this behind a lock,
+//! [`crate::FileStore`] writes down what comes out as [`Write`]s.
+
+mod bindings;
+mod calls;
+mod cluster;
+pub mod durable;
+mod peers;
+mod slots;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use fairlead_model::checkpoint::CheckpointRecord;
+use fairlead_model::flow::Transport;
+use fairlead_model::id::{CallRef, PodRef, UnixMillis};
+use fairlead_model::member::Member;
+
+use crate::error::StoreError;
+use crate::notice::Notice;
+use crate::record::{BindingsRecord, Columns, OwnerRecord, Slot};
+use crate::step::{Outcome, Step};
+use bindings::Window;
+pub use durable::Write;
+
+/// How often what has run out is removed.
+const SWEEP_MS: u64 = 5_000;
+
+/// Nonces, claims and slots are not kept beyond this number each; more are refused.
+const TABLE_MAX: usize = 1_000_000;
+
+/// What can be under a peer's name when it has no record.
+static NO_BINDINGS: BindingsRecord = BindingsRecord { version: 0, bindings: Vec::new(), asked: Vec::new() };
+
+/// The records.
+#[derive(Default)]
+pub struct Engine {
+    peers: HashMap<String, Arc<Columns>>,
+    names: BTreeSet<String>,
+    addresses: HashMap<IpAddr, BTreeSet<String>>,
+    bindings: HashMap<String, Arc<BindingsRecord>>,
+    flows: HashMap<(Transport, SocketAddr), BTreeSet<String>>,
+    nonces: HashMap<String, HashMap<String, Window>>,
+    nonce_count: usize,
+    owners: HashMap<(String, String), (OwnerRecord, UnixMillis)>,
+    slots: HashMap<String, BTreeMap<CallRef, Slot>>,
+    slots_by_call: HashMap<CallRef, Vec<String>>,
+    checkpoints: HashMap<CallRef, CheckpointRecord>,
+    by_call_id: HashMap<String, CallRef>,
+    members: BTreeMap<PodRef, Member>,
+    secret: Option<[u8; 32]>,
+    epoch: Option<(u32, UnixMillis)>,
+    next_sweep: UnixMillis,
+    none: Option<Arc<BindingsRecord>>,
+}
+
+/// What a batch left behind besides its outcomes.
+#[derive(Default)]
+pub struct Effects {
+    /// To be written down.
+    pub writes: Vec<Write>,
+    /// To be told.
+    pub notices: Vec<Notice>,
+}
+
+impl Engine {
+    /// Carries out one step.
+    pub fn apply(&mut self, step: Step, now: UnixMillis, effects: &mut Effects) -> Result<Outcome, StoreError> {
+        if now >= self.next_sweep {
+            self.sweep(now);
+        }
+        let writes = &mut effects.writes;
+        match step {
+            Step::Load { name } => Ok(self.load(&name)),
+            Step::PutPeer { name, columns, replace } => Ok(self.put_peer(name, columns, replace, writes)),
+            Step::DeletePeer { name } => Ok(self.delete_peer(&name, writes)),
+            Step::Touch { name, columns } => Ok(self.touch(&name, columns, writes)),
+            Step::Index { name, addresses } => Ok(self.index(&name, &addresses)),
+            Step::Names { after, limit } => Ok(self.list_names(after, limit)),
+            Step::NamesAt { address } => Ok(names_of(self.addresses.get(&address))),
+            Step::NamesByFlow { transport, remote } => Ok(names_of(self.flows.get(&(transport, remote)))),
+            Step::Bind(bind) => self.bind(*bind, now, writes),
+            Step::UseNonce { peer, nonce } => {
+                Ok(Outcome::Nonce { fresh: self.use_nonce(&peer, &nonce, now)? })
+            }
+            Step::Claim(claim) => self.claim(*claim, now),
+            Step::Owner { call_id, from_tag } => Ok(self.owner(call_id, from_tag, now)),
+            Step::Disown { call_id, from_tag, call } => Ok(self.disown(call_id, from_tag, call)),
+            Step::Occupy(occupy) => self.occupy(*occupy),
+            Step::Release { call } => Ok(self.release(call)),
+            Step::SetUsage { peer, call, usage } => Ok(self.set_usage(&peer, call, usage)),
+            Step::Slots { peer } => Ok(self.slots_of(&peer)),
+            Step::WriteCheckpoint(record) => Ok(self.write_checkpoint(*record, writes)),
+            Step::EndCheckpoint { call } => Ok(self.end_checkpoint(call, writes)),
+            Step::CheckpointOf { call } => Ok(self.checkpoint_of(call)),
+            Step::CheckpointByCallId { call_id } => Ok(self.checkpoint_by_call_id(&call_id)),
+            Step::CallsOf { pod } => Ok(self.calls_of(pod)),
+            Step::Beat(member) => Ok(self.beat(*member, now)),
+            Step::Leave { pod } => Ok(self.leave(pod)),
+            Step::Members => Ok(self.list_members(now)),
+            Step::Secret { candidate } => Ok(self.secret(candidate, writes)),
+            Step::Epoch { period, at_least } => Ok(self.epoch(period, at_least, now, writes)),
+            Step::Publish(notice) => {
+                effects.notices.push(notice);
+                Ok(Outcome::Done)
+            }
+        }
+    }
+
+    /// Removes what has run out.
+    fn sweep(&mut self, now: UnixMillis) {
+        self.next_sweep = now.plus_millis(SWEEP_MS);
+        self.sweep_nonces(now);
+        self.owners.retain(|_, (_, until)| *until > now);
+        self.sweep_members(now);
+    }
+}
+
+fn names_of(names: Option<&BTreeSet<String>>) -> Outcome {
+    Outcome::Names(names.map(|names| names.iter().cloned().collect()).unwrap_or_default())
+}

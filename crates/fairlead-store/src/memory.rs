@@ -1,0 +1,73 @@
+//! A store that forgets at the end of the process.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fairlead_model::id::UnixMillis;
+use parking_lot::Mutex;
+use tokio::sync::broadcast;
+
+use crate::engine::{Effects, Engine};
+use crate::error::StoreError;
+use crate::notice::{Notice, NoticeStream};
+use crate::step::{Outcome, Step};
+use crate::Store;
+
+/// How many notices a slow listener may be behind before it misses some (it is told).
+pub(crate) const NOTICES: usize = 4096;
+
+/// Everything in memory: for tests, and for a look at the house.
+pub struct MemoryStore {
+    engine: Mutex<Engine>,
+    notices: broadcast::Sender<Notice>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        MemoryStore { engine: Mutex::default(), notices: broadcast::channel(NOTICES).0 }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        MemoryStore::new()
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for MemoryStore {
+    async fn run(&self, steps: Vec<Step>) -> Vec<Result<Outcome, StoreError>> {
+        let mut effects = Effects::default();
+        let now = now();
+        let results = {
+            let mut engine = self.engine.lock();
+            steps.into_iter().map(|step| engine.apply(step, now, &mut effects)).collect()
+        };
+        for notice in effects.notices {
+            // Nobody may be listening, which is no fault.
+            let _ = self.notices.send(notice);
+        }
+        results
+    }
+
+    fn notices(&self) -> NoticeStream {
+        self.notices.subscribe()
+    }
+
+    async fn reindex(&self) -> Result<u64, StoreError> {
+        Ok(self.engine.lock().reindex())
+    }
+
+    fn keeps_nonces(&self) -> bool {
+        false
+    }
+
+    fn is_present(&self) -> bool {
+        true
+    }
+}
+
+/// The wall clock of this machine, which is the store's where the store is in the process.
+pub(crate) fn now() -> UnixMillis {
+    UnixMillis(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
+}

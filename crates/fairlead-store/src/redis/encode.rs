@@ -1,0 +1,414 @@
+//! From a step to the commands that carry it out.
+
+use std::time::Duration;
+
+use fairlead_model::ask::Usage;
+use fairlead_model::id::{CallRef, UnixMillis};
+use redis::{Cmd, Value, cmd};
+
+use super::{read, scripts};
+use crate::error::StoreError;
+use crate::keys;
+use crate::record::{BindingsRecord, Columns};
+use crate::step::{Bind, Occupy, Outcome, Step};
+
+/// Records of bindings stay this long after the last contact has expired: for Call-ID and CSeq, and for repeated questions.
+const BINDINGS_AFTER: u64 = 3_600_000;
+/// Flows stay in their index this long after the binding has expired.
+const FLOW_AFTER: u64 = 60_000;
+/// A call's slots are forgotten after this long without a new call of that peer.
+const SLOTS_LIFE: Duration = Duration::from_secs(48 * 3600);
+/// A call's record without a deadline of its own is forgotten after this long without a new state.
+const CALL_LIFE: u64 = 7 * 24 * 3_600_000;
+/// A call's record stays this long after its deadline.
+const CALL_AFTER: u64 = 3_600_000;
+
+/// A step on its way: its commands, and how their replies are read.
+pub struct Errand {
+    /// What is sent.
+    pub commands: Vec<Cmd>,
+    kind: Kind,
+}
+
+/// How the replies to a step are read.
+enum Kind {
+    Done,
+    Load(String),
+    PutPeer { name: String, columns: Columns },
+    DeletePeer(String),
+    Names(u32),
+    Bind(String),
+    Nonce,
+    Claimed,
+    Owner,
+    Release(CallRef),
+    Occupied,
+    Slots,
+    WriteCheckpoint(CallRef),
+    EndCheckpoint(CallRef),
+    Checkpoint,
+    /// The first reply names the call; its record is another journey.
+    CheckpointByCallId,
+    Calls,
+    Members,
+    Secret,
+    Epoch,
+    /// It could not be put into commands.
+    Impossible(StoreError),
+}
+
+/// The commands for a step.
+pub fn encode(step: &Step) -> Errand {
+    let (commands, kind) = match step {
+        Step::Load { name } => (
+            vec![
+                one(cmd("HGETALL").arg(keys::peer(name))),
+                one(cmd("HMGET").arg(keys::bindings(name)).arg(&["version", "contacts", "asked"])),
+            ],
+            Kind::Load(name.clone()),
+        ),
+        Step::PutPeer { name, columns, replace } => {
+            let mut put = scripts::call(&scripts::PUT_PEER, &[keys::peer(name)]);
+            put.arg(u8::from(*replace));
+            add_columns(&mut put, columns);
+            (vec![put], Kind::PutPeer { name: name.clone(), columns: columns.clone() })
+        }
+        Step::DeletePeer { name } => (
+            vec![
+                one(cmd("HGET").arg(keys::peer(name)).arg("host")),
+                one(cmd("DEL").arg(keys::peer(name)).arg(keys::bindings(name))),
+                one(cmd("ZREM").arg(keys::names_shard(name)).arg(name)),
+            ],
+            Kind::DeletePeer(name.clone()),
+        ),
+        Step::Touch { name, columns } if columns.is_empty() => {
+            (vec![one(cmd("EXISTS").arg(keys::peer(name)))], Kind::Done)
+        }
+        Step::Touch { name, columns } => {
+            let mut touch = scripts::call(&scripts::TOUCH, &[keys::peer(name)]);
+            add_columns(&mut touch, columns);
+            (vec![touch], Kind::Done)
+        }
+        Step::Index { name, addresses } => {
+            let mut commands = vec![add_name(name)];
+            commands.extend(addresses.iter().map(|&at| one(cmd("SADD").arg(keys::address(at)).arg(name))));
+            (commands, Kind::Done)
+        }
+        Step::Names { after, limit } => {
+            let from = after.as_ref().map_or("-".to_owned(), |after| format!("({after}"));
+            let limit = (*limit).clamp(1, 10_000);
+            let pages = (0..keys::NAME_SHARDS).map(|shard| {
+                let mut page = cmd("ZRANGEBYLEX");
+                page.arg(keys::names_at(shard)).arg(&from).arg("+").arg("LIMIT").arg(0).arg(limit);
+                page
+            });
+            (pages.collect(), Kind::Names(limit))
+        }
+        Step::NamesAt { address } => {
+            (vec![one(cmd("SMEMBERS").arg(keys::address(*address)))], Kind::Names(u32::MAX))
+        }
+        Step::NamesByFlow { transport, remote } => {
+            (vec![one(cmd("SMEMBERS").arg(keys::flow(*transport, *remote)))], Kind::Names(u32::MAX))
+        }
+        Step::Bind(bind) => return encode_bind(bind),
+        Step::UseNonce { peer, nonce } => {
+            let mut take = scripts::call(&scripts::USE_NONCE, &[keys::nonce(peer, &nonce.nonce)]);
+            take.arg(nonce.count.unwrap_or(0)).arg(millis(nonce.life));
+            (vec![take], Kind::Nonce)
+        }
+        Step::Claim(claim) => {
+            let mut take = scripts::call(&scripts::CLAIM, &[keys::owner(&claim.call_id, &claim.from_tag)]);
+            take.arg(claim.owner.cseq)
+                .arg(claim.owner.call.to_string())
+                .arg(&claim.owner.branch)
+                .arg(millis(claim.life));
+            (vec![take], Kind::Claimed)
+        }
+        Step::Owner { call_id, from_tag } => {
+            (vec![one(cmd("GET").arg(keys::owner(call_id, from_tag)))], Kind::Owner)
+        }
+        Step::Disown { call_id, from_tag, call } => {
+            let mut give = scripts::call(&scripts::DISOWN, &[keys::owner(call_id, from_tag)]);
+            give.arg(call.to_string());
+            (vec![give], Kind::Done)
+        }
+        Step::Occupy(wish) => (encode_occupy(wish), Kind::Occupied),
+        Step::Release { call } => {
+            (vec![one(cmd("SMEMBERS").arg(keys::call_slots(*call)))], Kind::Release(*call))
+        }
+        Step::SetUsage { peer, call, usage } => {
+            let mut set = scripts::call(&scripts::USAGE, &[keys::slots(peer)]);
+            set.arg(call.to_string()).arg(usage_word(*usage));
+            (vec![set], Kind::Done)
+        }
+        Step::Slots { peer } => (vec![one(cmd("HGETALL").arg(keys::slots(peer)))], Kind::Slots),
+        Step::WriteCheckpoint(record) => return encode_checkpoint(record),
+        Step::EndCheckpoint { call } => {
+            (vec![one(cmd("HMGET").arg(keys::call(*call)).arg(&["head", "owner"]))], Kind::EndCheckpoint(*call))
+        }
+        Step::CheckpointOf { call } => {
+            (vec![one(cmd("HMGET").arg(keys::call(*call)).arg(&["head", "state"]))], Kind::Checkpoint)
+        }
+        Step::CheckpointByCallId { call_id } => {
+            (vec![one(cmd("GET").arg(keys::call_id(call_id)))], Kind::CheckpointByCallId)
+        }
+        Step::CallsOf { pod } => (vec![one(cmd("SMEMBERS").arg(keys::calls_of(*pod)))], Kind::Calls),
+        Step::Beat(member) => match serde_json::to_string(member) {
+            Ok(text) => {
+                let mut beat = scripts::call(&scripts::BEAT, &[keys::MEMBERS.to_owned()]);
+                beat.arg(member.pod.to_string()).arg(text);
+                (vec![beat], Kind::Done)
+            }
+            Err(error) => return impossible(&error),
+        },
+        Step::Leave { pod } => {
+            (vec![one(cmd("HDEL").arg(keys::MEMBERS).arg(pod.to_string()))], Kind::Done)
+        }
+        Step::Members => {
+            let mut all = scripts::call(&scripts::MEMBERS, &[keys::MEMBERS.to_owned()]);
+            all.arg(keys::MEMBER_FORGOTTEN_MS);
+            (vec![all], Kind::Members)
+        }
+        Step::Secret { candidate } => {
+            let mut make = scripts::call(&scripts::SECRET, &[keys::SECRET.to_owned()]);
+            make.arg(&candidate[..]);
+            (vec![make], Kind::Secret)
+        }
+        Step::Epoch { period, at_least } => {
+            let mut count = scripts::call(&scripts::EPOCH, &[keys::EPOCH.to_owned()]);
+            count.arg(millis(*period)).arg(*at_least);
+            (vec![count], Kind::Epoch)
+        }
+        Step::Publish(notice) => match serde_json::to_string(notice) {
+            Ok(text) => (vec![one(cmd("PUBLISH").arg(keys::CHANGES).arg(text))], Kind::Done),
+            Err(error) => return impossible(&error),
+        },
+    };
+    Errand { commands, kind }
+}
+
+fn encode_bind(bind: &Bind) -> Errand {
+    let contacts = match serde_json::to_string(&bind.bindings) {
+        Ok(contacts) => contacts,
+        Err(error) => return impossible(&error),
+    };
+    let last = bind.bindings.iter().map(|binding| binding.expires_at).max().unwrap_or(bind.now);
+    let mut names = vec![keys::peer(&bind.name), keys::bindings(&bind.name)];
+    if let Some(nonce) = &bind.nonce {
+        names.push(keys::nonce(&bind.name, &nonce.nonce));
+    }
+    let mut command = scripts::call(&scripts::BIND, &names);
+    command
+        .arg(bind.planned_from)
+        .arg(bind.version())
+        .arg(contacts)
+        .arg(bind.key.map(|key| format!("{:032x}", key.0)).unwrap_or_default())
+        .arg(last.max(bind.now).plus_millis(BINDINGS_AFTER).0)
+        .arg(keys::SCHEMA)
+        .arg(BindingsRecord::ASKED_MAX)
+        .arg(bind.nonce.as_ref().and_then(|nonce| nonce.count).unwrap_or(0))
+        .arg(millis(bind.nonce.as_ref().map(|nonce| nonce.life).unwrap_or_default()));
+    add_columns(&mut command, &bind.columns);
+    let mut commands = vec![command];
+    for binding in &bind.bindings {
+        // The index may name a peer that has moved on; who reads it looks at the bindings.
+        let key = keys::flow(binding.flow.transport, binding.flow.remote);
+        commands.push(one(cmd("SADD").arg(&key).arg(&bind.name)));
+        commands.push(one(cmd("PEXPIREAT").arg(&key).arg(binding.expires_at.plus_millis(FLOW_AFTER).0)));
+    }
+    Errand { commands, kind: Kind::Bind(bind.name.clone()) }
+}
+
+fn encode_occupy(wish: &Occupy) -> Vec<Cmd> {
+    let call = wish.call.to_string();
+    let mut take = scripts::call(&scripts::OCCUPY, &[keys::slots(&wish.peer)]);
+    take.arg(&call)
+        .arg(wish.pod.to_string())
+        .arg(wish.limit)
+        .arg(usage_word(wish.usage))
+        .arg(millis(SLOTS_LIFE));
+    for pod in &wish.living {
+        take.arg(pod.to_string());
+    }
+    let by_call = keys::call_slots(wish.call);
+    vec![
+        take,
+        one(cmd("SADD").arg(&by_call).arg(&wish.peer)),
+        one(cmd("PEXPIRE").arg(&by_call).arg(millis(SLOTS_LIFE))),
+    ]
+}
+
+fn encode_checkpoint(record: &fairlead_model::checkpoint::CheckpointRecord) -> Errand {
+    let head = match serde_json::to_string(&keys::CallHead::of(record)) {
+        Ok(head) => head,
+        Err(error) => return impossible(&error),
+    };
+    let until = match record.deadline {
+        Some(deadline) => deadline.max(record.written).plus_millis(CALL_AFTER),
+        None => record.written.plus_millis(CALL_LIFE),
+    };
+    let call = record.call.to_string();
+    let mut write = scripts::call(&scripts::CHECKPOINT, &[keys::call(record.call)]);
+    write.arg(record.epoch).arg(record.owner.to_string()).arg(head).arg(&record.state[..]).arg(until.0);
+    let mut commands = vec![write];
+    for call_id in &record.call_ids {
+        let mut point = cmd("SET");
+        point.arg(keys::call_id(call_id)).arg(&call).arg("PXAT").arg(until.0);
+        commands.push(point);
+    }
+    // A fenced owner leaves its name here for a while; who reads it looks at the record.
+    commands.push(one(cmd("SADD").arg(keys::calls_of(record.owner)).arg(&call)));
+    commands.push(one(cmd("PEXPIRE").arg(keys::calls_of(record.owner)).arg(CALL_LIFE + CALL_AFTER)));
+    Errand { commands, kind: Kind::WriteCheckpoint(record.call) }
+}
+
+impl Errand {
+    /// What is to be done after the first replies are there.
+    pub fn follow_up(&self, replies: &[Value]) -> Vec<Cmd> {
+        let first = replies.first().cloned().unwrap_or_default();
+        match &self.kind {
+            Kind::Release(call) => {
+                let peers = read::texts(first).into_iter().flatten();
+                let mut commands: Vec<Cmd> =
+                    peers.map(|peer| one(cmd("HDEL").arg(keys::slots(&peer)).arg(call.to_string()))).collect();
+                if !commands.is_empty() {
+                    commands.push(one(cmd("DEL").arg(keys::call_slots(*call))));
+                }
+                commands
+            }
+            Kind::EndCheckpoint(call) => {
+                let mut fields = read::texts(first).into_iter();
+                let head = fields.next().flatten().and_then(|head| serde_json::from_str::<keys::CallHead>(&head).ok());
+                let Some(record) = head.and_then(|head| head.into_record(Default::default()).ok()) else {
+                    return vec![one(cmd("DEL").arg(keys::call(*call)))];
+                };
+                let mut commands: Vec<Cmd> =
+                    record.call_ids.iter().map(|id| one(cmd("DEL").arg(keys::call_id(id)))).collect();
+                commands.push(one(cmd("SREM").arg(keys::calls_of(record.owner)).arg(call.to_string())));
+                commands.push(one(cmd("DEL").arg(keys::call(*call))));
+                commands
+            }
+            Kind::WriteCheckpoint(call) => {
+                let former = read::items(first).into_iter().nth(1).and_then(read::text).unwrap_or_default();
+                match former.parse() {
+                    // The owner changed: the former one no longer has it.
+                    Ok(pod) if replies.len() > 1 => {
+                        let now = self.owner_of_checkpoint();
+                        (now != Some(pod))
+                            .then(|| one(cmd("SREM").arg(keys::calls_of(pod)).arg(call.to_string())))
+                            .into_iter()
+                            .collect()
+                    }
+                    _ => Vec::new(),
+                }
+            }
+            Kind::PutPeer { name, columns } => {
+                let was = read::text(first).unwrap_or_default();
+                let was = keys::host_address(&Columns::from([("host".to_owned(), was)]));
+                let is = keys::host_address(columns);
+                let mut commands = vec![add_name(name)];
+                if let Some(was) = was.filter(|_| columns.contains_key("host") && was != is) {
+                    commands.push(one(cmd("SREM").arg(keys::address(was)).arg(name)));
+                }
+                if let Some(is) = is {
+                    commands.push(one(cmd("SADD").arg(keys::address(is)).arg(name)));
+                }
+                commands
+            }
+            Kind::DeletePeer(name) => {
+                let was = read::text(first).unwrap_or_default();
+                keys::host_address(&Columns::from([("host".to_owned(), was)]))
+                    .map(|was| one(cmd("SREM").arg(keys::address(was)).arg(name)))
+                    .into_iter()
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The pod that a checkpoint's command names as owner.
+    fn owner_of_checkpoint(&self) -> Option<fairlead_model::id::PodRef> {
+        let write = self.commands.first()?;
+        // EVALSHA, hash, number of keys, key, epoch, owner.
+        let owner = write.args_iter().nth(5)?;
+        match owner {
+            redis::Arg::Simple(owner) => std::str::from_utf8(owner).ok()?.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The step that goes on where this one led: from a Call-ID to the record of its call.
+    pub fn leads_to(&self, outcome: &Result<Outcome, StoreError>) -> Option<Step> {
+        match (&self.kind, outcome) {
+            (Kind::CheckpointByCallId, Ok(Outcome::Calls(calls))) => {
+                calls.first().map(|&call| Step::CheckpointOf { call })
+            }
+            _ => None,
+        }
+    }
+
+    /// What the step came to.
+    pub fn read(&self, replies: Vec<Value>) -> Result<Outcome, StoreError> {
+        if let Kind::Impossible(error) = &self.kind {
+            return Err(error.clone());
+        }
+        if let Some(error) = replies.iter().find_map(read::server_error) {
+            return Err(error);
+        }
+        let mut replies = replies.into_iter();
+        let mut next = || replies.next().unwrap_or_default();
+        match &self.kind {
+            Kind::Done
+            | Kind::PutPeer { .. }
+            | Kind::DeletePeer(_)
+            | Kind::Release(_)
+            | Kind::EndCheckpoint(_) => Ok(Outcome::Done),
+            Kind::Load(name) => read::loaded(name, next(), next()),
+            Kind::Names(limit) => Ok(read::names(replies.collect(), *limit)),
+            Kind::Bind(name) => read::bind(name, next()),
+            Kind::Nonce => Ok(Outcome::Nonce { fresh: next() == Value::Int(1) }),
+            Kind::Claimed | Kind::Owner => read::owner(next()),
+            Kind::Occupied => read::occupied(next()),
+            Kind::Slots => Ok(read::slots(next())),
+            Kind::WriteCheckpoint(_) => read::checkpoint_written(next()),
+            Kind::Checkpoint => read::checkpoint(next()),
+            Kind::CheckpointByCallId => Ok(read::call_of_call_id(next())),
+            Kind::Calls => Ok(read::calls(next())),
+            Kind::Members => read::members(next()),
+            Kind::Secret => read::secret(next()),
+            Kind::Epoch => read::epoch(next()),
+            Kind::Impossible(error) => Err(error.clone()),
+        }
+    }
+}
+
+fn impossible(error: &serde_json::Error) -> Errand {
+    Errand { commands: Vec::new(), kind: Kind::Impossible(StoreError::Refused(error.to_string())) }
+}
+
+fn one(command: &mut Cmd) -> Cmd {
+    std::mem::take(command)
+}
+
+fn add_name(name: &str) -> Cmd {
+    one(cmd("ZADD").arg(keys::names_shard(name)).arg(0).arg(name))
+}
+
+fn add_columns(command: &mut Cmd, columns: &Columns) {
+    for (column, value) in columns {
+        command.arg(column).arg(value);
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    UnixMillis(0).plus_millis(duration.as_millis() as u64).0.max(1)
+}
+
+/// The word for a usage inside a slot.
+pub const fn usage_word(usage: Usage) -> &'static str {
+    match usage {
+        Usage::Ringing => "ringing",
+        Usage::Up => "up",
+        Usage::OnHold => "onhold",
+    }
+}

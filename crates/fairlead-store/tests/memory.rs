@@ -1,0 +1,10 @@
+//! The memory store conforms.
+
+mod suite;
+
+use fairlead_store::MemoryStore;
+
+#[tokio::test]
+async fn the_memory_store_conforms() {
+    suite::conforms(&MemoryStore::new()).await;
+}

@@ -1,0 +1,119 @@
+//! The Redis store conforms against a real server, and bears its going and coming.
+
+mod suite;
+mod server;
+
+use std::time::{Duration, Instant};
+
+use fairlead_store::{BindOutcome, Notice, RedisSettings, RedisStore, Step, Store, StoreError};
+use server::Server;
+use suite::{bind, binding, bound, load, run};
+
+async fn open(server: &Server) -> RedisStore {
+    let store = RedisStore::open(RedisSettings::new(server.url())).unwrap();
+    assert!(store.wait_until_present(Duration::from_secs(5)).await);
+    store
+}
+
+#[tokio::test]
+async fn the_redis_store_conforms() {
+    let server = Server::start();
+    suite::conforms(&open(&server).await).await;
+}
+
+#[tokio::test]
+async fn the_redis_store_conforms_on_a_cluster() {
+    let server = Server::start_cluster();
+    let url = format!("redis+cluster://127.0.0.1:{}", server.port());
+    let store = RedisStore::open(RedisSettings::new(url)).unwrap();
+    assert!(store.wait_until_present(Duration::from_secs(10)).await);
+    suite::conforms(&store).await;
+    server.command(&["HSET", "fairlead:peer:{found}", "secret", "s"]);
+    suite::reindex_lists_what_it_found(&store, &["found", "real"]).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_others_wrote_is_found_by_name_and_listed_after_a_reindex() {
+    let server = Server::start();
+    let store = open(&server).await;
+    server.command(&["HSET", "fairlead:peer:{2%7B0%7D1}", "secret", "s", "host", "192.0.2.50"]);
+    server.command(&["HSET", "fairlead:peer:{plain}", "secret", "s"]);
+    assert!(load(&store, "2{0}1").await.0.is_some());
+    assert!(run(&store, Step::Names { after: None, limit: 10 }).await.names().unwrap().is_empty());
+    suite::reindex_lists_what_it_found(&store, &["2{0}1", "plain"]).await;
+    let at = Step::NamesAt { address: "192.0.2.50".parse().unwrap() };
+    assert_eq!(run(&store, at).await.names().unwrap(), ["2{0}1"]);
+}
+
+#[tokio::test]
+async fn one_bad_record_spoils_only_itself() {
+    let server = Server::start();
+    let store = open(&server).await;
+    server.command(&["SET", "fairlead:peer:{wrong}", "no hash"]);
+    server.command(&["HSET", "fairlead:bindings:{junk}", "version", "1", "contacts", "{"]);
+    bound(&store, bind("good", 0, vec![binding("sip:a@h", "192.0.2.5:5060")])).await;
+    let load = |name: &str| Step::Load { name: name.to_owned() };
+    let results = store.run(vec![load("wrong"), load("junk"), load("good")]).await;
+    assert!(matches!(results[0], Err(StoreError::Refused(_))), "{results:?}");
+    assert!(matches!(results[1], Err(StoreError::Unreadable { .. })), "{results:?}");
+    assert!(results[2].is_ok());
+    assert!(store.is_present());
+}
+
+#[tokio::test]
+async fn scripts_that_the_server_forgot_are_loaded_again() {
+    let server = Server::start();
+    let store = open(&server).await;
+    server.command(&["SCRIPT", "FLUSH"]);
+    let outcome = bound(&store, bind("again", 0, vec![binding("sip:a@h", "192.0.2.5:5060")])).await;
+    assert!(matches!(outcome, BindOutcome::Bound { .. }));
+}
+
+#[tokio::test]
+async fn while_redis_is_away_every_step_fails_at_once_and_afterwards_all_is_well() {
+    let mut server = Server::start();
+    let store = open(&server).await;
+    let mut notices = store.notices();
+    server.stop();
+    // The first one may have to find out.
+    let _ = store.run_one(Step::Load { name: "x".into() }).await;
+    let begun = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(store.run_one(Step::Load { name: "x".into() }).await, Err(StoreError::Away));
+    }
+    assert!(begun.elapsed() < Duration::from_millis(200), "{:?}", begun.elapsed());
+    server.start_again();
+    assert!(store.wait_until_present(Duration::from_secs(5)).await);
+    bound(&store, bind("back", 0, vec![binding("sip:a@h", "192.0.2.5:5060")])).await;
+    let resumed = tokio::time::timeout(Duration::from_secs(5), async {
+        while notices.recv().await != Ok(Notice::Resumed) {}
+    });
+    assert!(resumed.await.is_ok());
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_answer_is_away_within_its_time() {
+    let server = Server::start();
+    let settings = RedisSettings { timeout: Duration::from_millis(100), ..RedisSettings::new(server.url()) };
+    let store = RedisStore::open(settings).unwrap();
+    assert!(store.wait_until_present(Duration::from_secs(5)).await);
+    server.pause();
+    let begun = Instant::now();
+    assert_eq!(store.run_one(Step::Load { name: "x".into() }).await, Err(StoreError::Away));
+    assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
+    server.resume();
+    assert!(store.wait_until_present(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn a_thousand_who_ask_at_once_are_answered() {
+    let server = Server::start();
+    let store = open(&server).await;
+    let binds = (0..1_000).map(|number| {
+        let name = format!("peer{number}");
+        let store = &store;
+        async move { bound(store, bind(&name, 0, vec![binding("sip:a@h", "192.0.2.5:5060")])).await }
+    });
+    let outcomes = futures::future::join_all(binds).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, BindOutcome::Bound { .. })));
+}

@@ -162,7 +162,7 @@ mod tests {
             Algorithm::Sha512T256,
             "5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK",
             "/doe.json",
-            "NTg6RKcb9boFIAS3KrFK9BGeh+niz/sm",
+            "NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v",
         );
         assert_eq!(
             given(Algorithm::Sha512T256, "Jäsøn Doe", "api@example.org", "Secret, or not?", terms),

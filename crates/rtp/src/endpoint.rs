@@ -1,0 +1,150 @@
+//! One side of one stream.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use crate::flow::Flow;
+use crate::payloads::Payloads;
+use crate::probation::Probation;
+use crate::reception::Reception;
+use crate::table::{EndpointId, PortId};
+
+/// Whether the address of RTP may be learned from RTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Learn {
+    /// No: only the signalled address.
+    #[default]
+    Never,
+    /// Any port of this address, until locked.
+    From(IpAddr),
+    /// Anywhere, until locked.
+    Anywhere,
+}
+
+/// What signalling says about where RTP goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Remote {
+    /// Nothing yet: the answer has not come.
+    #[default]
+    Unknown,
+    /// The zero address (RFC 3264 §8.4): nothing is sent, what was known of its source stays.
+    Zero,
+    /// There.
+    At(SocketAddr),
+}
+
+/// All that signalling says about one side of a stream.
+#[derive(Clone, Debug, Default)]
+pub struct Signalled {
+    /// Where its RTP goes and comes from.
+    pub remote: Remote,
+    /// Where its RTCP goes, when that is not its RTP address.
+    pub rtcp: Option<SocketAddr>,
+    /// RTP and RTCP share a port (RFC 5761).
+    pub mux: bool,
+    /// Whether its address may be learned.
+    pub learn: Learn,
+    /// The payload types that it may send.
+    pub payloads: Payloads,
+    /// Its RTCP is encrypted (RFC 3711) and not read.
+    pub secure: bool,
+    /// It is a port of this very relay: nothing forwards between us, so it is spoken to at once.
+    pub own: bool,
+}
+
+/// What was counted on one side.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// What came from it.
+    pub reception: Reception,
+    /// RTP packets from it that were sent on.
+    pub sent: u64,
+    /// Packets that were dropped.
+    pub dropped: u64,
+    /// Loss that it reported of what it was sent, packets.
+    pub reported_lost: u64,
+    /// Jitter that it reported, microseconds.
+    pub reported_jitter_us: u32,
+    /// Round trip between it and us, microseconds.
+    pub round_trip_us: Option<u32>,
+    /// When RTP came from it last.
+    pub last_rtp: Option<Instant>,
+}
+
+/// Sender reports that passed to the other side, to know the time when it answers them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SentReports {
+    stamps: [Option<(u32, Instant)>; 4],
+    next: usize,
+}
+
+impl SentReports {
+    pub fn passed(&mut self, stamp: u32, now: Instant) {
+        if let Some(slot) = self.stamps.get_mut(self.next) {
+            *slot = Some((stamp, now));
+        }
+        self.next = (self.next + 1) % self.stamps.len();
+    }
+
+    pub fn when(&self, stamp: u32) -> Option<Instant> {
+        self.stamps.iter().flatten().find(|(known, _)| *known == stamp).map(|&(_, at)| at)
+    }
+}
+
+/// Where its RTP comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Not known, and not waited for: its answer will say.
+    Pending,
+    /// Not known, waited for.
+    Waiting,
+    /// This address and no other.
+    Locked(SocketAddr),
+}
+
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub port: PortId,
+    pub peer: Option<EndpointId>,
+    pub signalled: Signalled,
+    pub source: Source,
+    pub rtcp_learned: Option<SocketAddr>,
+    pub probation: Probation,
+    pub counters: Counters,
+    /// An SSRC of the stream that had this triple before, and until when it is dropped.
+    pub barred: Option<(u32, Instant)>,
+    pub rtp_flow: Flow,
+    pub rtcp_flow: Flow,
+    pub reports: SentReports,
+    /// Where it is likely to be, while that is all that is known.
+    pub near: Option<IpAddr>,
+    /// The last address that signalling gave, through times of [`Remote::Zero`].
+    pub address: Option<SocketAddr>,
+}
+
+impl Endpoint {
+    /// Where RTP for it goes.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        match (self.signalled.remote, self.source) {
+            (Remote::Zero, _) => None,
+            (_, Source::Locked(address)) => Some(address),
+            // Until it is heard, where it said it is; a private address behind a NAT hears nothing, as before.
+            (Remote::At(address), Source::Waiting) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// Where RTCP for it goes, when it does not share the port with RTP.
+    pub fn rtcp_destination(&self) -> Option<SocketAddr> {
+        if self.rtcp_learned.is_some() || self.signalled.remote == Remote::Zero {
+            return self.rtcp_learned.filter(|_| self.signalled.remote != Remote::Zero);
+        }
+        match self.source {
+            // Learned elsewhere than signalled: the signalled RTCP address is as wrong as the RTP address was.
+            Source::Locked(address) if Some(address) != self.address => {
+                address.port().checked_add(1).map(|port| SocketAddr::new(address.ip(), port))
+            }
+            _ => self.signalled.rtcp,
+        }
+    }
+}

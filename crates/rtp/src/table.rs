@@ -1,0 +1,330 @@
+//! The table of (local port, remote address, remote port): live, waiting, former.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use crate::endpoint::Learn;
+
+/// One local port for RTP, with the next one for RTCP: an index into the ports of this table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(pub u32);
+
+/// One side of one stream. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl EndpointId {
+    fn bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        EndpointId { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+/// No port can take the stream now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no port can take the stream")]
+pub struct NoPort;
+
+type Triple = (PortId, SocketAddr);
+
+/// Who has a triple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    Live(EndpointId),
+    /// Ended; what still comes is dropped. `ssrc` is what it sent, if it sent.
+    Former {
+        owner: EndpointId,
+        until: Instant,
+        ssrc: Option<u32>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    /// Endpoints that wait on it.
+    waiting: u32,
+    /// The one that waits for anybody.
+    anywhere: Option<EndpointId>,
+    /// All endpoints.
+    endpoints: u32,
+    /// All their ids, combined by exclusive or: the id itself when there is one.
+    ids: u64,
+}
+
+/// Streams of one remote address on one port.
+#[derive(Clone, Copy, Debug, Default)]
+struct Near {
+    live: u32,
+    former: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Table<S> {
+    triples: HashMap<Triple, Holder, S>,
+    waiting: HashMap<(PortId, IpAddr), EndpointId, S>,
+    near: HashMap<(PortId, IpAddr), Near, S>,
+    loads: Vec<Load>,
+    formers: VecDeque<(Instant, Triple)>,
+    most_formers: usize,
+    cursor: usize,
+}
+
+impl<S: BuildHasher + Clone> Table<S> {
+    pub fn new(ports: usize, most_formers: usize, hasher: &S) -> Self {
+        Table {
+            triples: HashMap::with_hasher(hasher.clone()),
+            waiting: HashMap::with_hasher(hasher.clone()),
+            near: HashMap::with_hasher(hasher.clone()),
+            loads: vec![Load::default(); ports],
+            formers: VecDeque::new(),
+            most_formers,
+            cursor: 0,
+        }
+    }
+
+    pub fn holder(&self, port: PortId, from: SocketAddr) -> Option<Holder> {
+        self.triples.get(&(port, from)).copied()
+    }
+
+    /// Who waits for a packet from there.
+    pub fn waiter(&self, port: PortId, from: IpAddr) -> Option<EndpointId> {
+        match self.load(port) {
+            Some(load) if load.waiting > 0 => {
+                load.anywhere.or_else(|| self.waiting.get(&(port, from)).copied())
+            }
+            _ => None,
+        }
+    }
+
+    /// The only endpoint of a port, when it has one only.
+    pub fn sole(&self, port: PortId) -> Option<EndpointId> {
+        self.load(port).filter(|load| load.endpoints == 1).map(|load| EndpointId::from_bits(load.ids))
+    }
+
+    fn load(&self, port: PortId) -> Option<&Load> {
+        self.loads.get(port.0 as usize)
+    }
+
+    fn load_mut(&mut self, port: PortId) -> Option<&mut Load> {
+        self.loads.get_mut(port.0 as usize)
+    }
+
+    /// Whether another stream could wait on this port.
+    pub fn may_wait(&self, port: PortId, learn: Learn, who: Option<EndpointId>) -> bool {
+        let Some(load) = self.load(port) else { return false };
+        match learn {
+            Learn::Never => true,
+            Learn::From(ip) => {
+                (load.anywhere.is_none() || load.anywhere == who)
+                    && self.waiting.get(&(port, ip)).is_none_or(|&other| Some(other) == who)
+            }
+            Learn::Anywhere => {
+                load.waiting == 0 || (load.waiting == 1 && load.anywhere.is_some() && load.anywhere == who)
+            }
+        }
+    }
+
+    /// Picks the port on which a stream meets the fewest others of the same remote address, the first that meets
+    /// none. `ports` are those allowed; `address` is where it will be, when that is known, `near` where it is
+    /// likely to be.
+    pub fn pick(
+        &mut self,
+        now: Instant,
+        ports: &[PortId],
+        address: Option<SocketAddr>,
+        near: Option<IpAddr>,
+        learn: Learn,
+    ) -> Result<PortId, NoPort> {
+        let near = near.or(address.map(|address| address.ip()));
+        let mut best: Option<((u32, u32, u32), PortId)> = None;
+        let count = ports.len();
+        for step in 0..count {
+            let at = (self.cursor + step) % count;
+            let Some(&port) = ports.get(at) else { continue };
+            if !self.may_wait(port, learn, None) {
+                continue;
+            }
+            let taken = match address.and_then(|address| self.holder(port, address)) {
+                Some(Holder::Live(_)) if learn == Learn::Never => continue,
+                Some(Holder::Former { until, .. }) if until > now => 1,
+                _ => 0,
+            };
+            let near = near.and_then(|ip| self.near.get(&(port, ip))).copied().unwrap_or_default();
+            let score = (taken, near.former, near.live);
+            if best.is_none_or(|(known, _)| score < known) {
+                best = Some((score, port));
+            }
+            if score == (0, 0, 0) {
+                break;
+            }
+        }
+        let (_, port) = best.ok_or(NoPort)?;
+        self.cursor = ports.iter().position(|&other| other == port).unwrap_or(0) + 1;
+        Ok(port)
+    }
+
+    /// An endpoint is on a port now.
+    pub fn enter(&mut self, port: PortId, who: EndpointId) {
+        if let Some(load) = self.load_mut(port) {
+            load.endpoints += 1;
+            load.ids ^= who.bits();
+        }
+    }
+
+    /// It is no more.
+    pub fn leave(&mut self, port: PortId, who: EndpointId) {
+        if let Some(load) = self.load_mut(port) {
+            load.endpoints = load.endpoints.saturating_sub(1);
+            load.ids ^= who.bits();
+        }
+    }
+
+    /// Counts an endpoint as being at a remote address before its triple is known, so that others go elsewhere.
+    pub fn near(&mut self, port: PortId, ip: IpAddr) {
+        self.near.entry((port, ip)).or_default().live += 1;
+    }
+
+    /// Takes that back.
+    pub fn not_near(&mut self, port: PortId, ip: IpAddr) {
+        self.count(port, ip, |near| near.live = near.live.saturating_sub(1));
+    }
+
+    fn count(&mut self, port: PortId, ip: IpAddr, change: impl FnOnce(&mut Near)) {
+        let near = self.near.entry((port, ip)).or_default();
+        change(near);
+        if near.live == 0 && near.former == 0 {
+            self.near.remove(&(port, ip));
+        }
+    }
+
+    /// Whether `who` could have the triple: it is free, its own, or former. A former one can be had by an address
+    /// that signalling gives, never by latching; its SSRC comes back to be barred.
+    pub fn may_claim(&self, port: PortId, address: SocketAddr, who: EndpointId) -> bool {
+        !matches!(self.holder(port, address), Some(Holder::Live(other)) if other != who)
+    }
+
+    /// Makes the triple live. The caller has asked [`Self::may_claim`].
+    pub fn claim(
+        &mut self,
+        now: Instant,
+        port: PortId,
+        address: SocketAddr,
+        who: EndpointId,
+    ) -> Option<(u32, Instant)> {
+        let before = self.triples.insert((port, address), Holder::Live(who));
+        let barred = match before {
+            Some(Holder::Live(_)) => return None,
+            Some(Holder::Former { owner, until, ssrc }) => {
+                self.count(port, address.ip(), |near| near.former = near.former.saturating_sub(1));
+                ssrc.filter(|_| owner != who && until > now).map(|ssrc| (ssrc, until))
+            }
+            None => None,
+        };
+        self.near(port, address.ip());
+        barred
+    }
+
+    /// Gives up a live triple that nothing came from.
+    pub fn release(&mut self, port: PortId, address: SocketAddr, who: EndpointId) {
+        if self.holder(port, address) == Some(Holder::Live(who)) {
+            self.triples.remove(&(port, address));
+            self.not_near(port, address.ip());
+        }
+    }
+
+    /// Makes a live triple former.
+    pub fn retire(
+        &mut self,
+        until: Instant,
+        port: PortId,
+        address: SocketAddr,
+        who: EndpointId,
+        ssrc: Option<u32>,
+    ) {
+        if self.holder(port, address) != Some(Holder::Live(who)) {
+            return;
+        }
+        self.triples.insert((port, address), Holder::Former { owner: who, until, ssrc });
+        self.count(port, address.ip(), |near| {
+            near.live = near.live.saturating_sub(1);
+            near.former += 1;
+        });
+        self.formers.push_back((until, (port, address)));
+        while self.formers.len() > self.most_formers {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((until, triple)) = self.formers.pop_front() else { return };
+        // It may have become live again, or former again at a later time.
+        if matches!(self.triples.get(&triple), Some(Holder::Former { until: at, .. }) if *at == until) {
+            self.triples.remove(&triple);
+            self.count(triple.0, triple.1.ip(), |near| near.former = near.former.saturating_sub(1));
+        }
+    }
+
+    /// Forgets the formers whose time is over.
+    pub fn expire(&mut self, now: Instant) {
+        while self.formers.front().is_some_and(|(until, _)| *until <= now) {
+            self.forget_oldest();
+        }
+    }
+
+    /// `who` waits from now on. The caller has asked [`Self::may_wait`].
+    pub fn wait(&mut self, port: PortId, learn: Learn, who: EndpointId) {
+        match learn {
+            Learn::Never => return,
+            Learn::From(ip) => {
+                if self.waiting.insert((port, ip), who) == Some(who) {
+                    return;
+                }
+            }
+            Learn::Anywhere => {
+                if let Some(load) = self.load_mut(port)
+                    && load.anywhere.replace(who) == Some(who)
+                {
+                    return;
+                }
+            }
+        }
+        if let Some(load) = self.load_mut(port) {
+            load.waiting += 1;
+        }
+    }
+
+    /// It waits no more.
+    pub fn stop_waiting(&mut self, port: PortId, learn: Learn, who: EndpointId) {
+        let waited = match learn {
+            Learn::Never => false,
+            Learn::From(ip) => {
+                let waited = self.waiting.get(&(port, ip)) == Some(&who);
+                if waited {
+                    self.waiting.remove(&(port, ip));
+                }
+                waited
+            }
+            Learn::Anywhere => {
+                self.load_mut(port).is_some_and(|load| load.anywhere.take_if(|other| *other == who).is_some())
+            }
+        };
+        if waited && let Some(load) = self.load_mut(port) {
+            load.waiting = load.waiting.saturating_sub(1);
+        }
+    }
+
+    /// Triples that are live, waiting, former.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        let waiting = self.loads.iter().map(|load| load.waiting as usize).sum();
+        let former = self.triples.values().filter(|holder| matches!(holder, Holder::Former { .. })).count();
+        (self.triples.len() - former, waiting, former)
+    }
+}

@@ -117,6 +117,8 @@ headers! {
     FlowTimer "Flow-Timer" Single;
     AnswerMode "Answer-Mode" Single;
     MaxBreadth "Max-Breadth" Single;
+    InfoPackage "Info-Package" Single;
+    RecvInfo "Recv-Info" List;
 }
 
 impl Header {

@@ -1,0 +1,483 @@
+//! One call: two legs bridged (walks: a call).
+//!
+//! The core tells a call what happened, drains [`Call::poll_output`], and sleeps until [`Call::poll_timeout`].
+//! The files below are its steps, in the order in which a call takes them:
+//!
+//! * [`hunt`]: leg B is a list of attempts, one target after the other
+//! * [`ringing`]: an attempt from its relay session to its provisional responses
+//! * [`answer`]: 2xx of leg B, 200 to leg A, the ACKs
+//! * [`cancel`]: CANCEL, and its glare with 200
+//! * [`reinvite`]: re-INVITE both ways
+//! * [`in_dialog`]: what else passes between legs that are up
+//! * [`hangup`]: the one way in which calls end
+//! * [`media`]: what the relay replies
+//! * [`show`]: what the operator sees
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fairlead_model::ask::{Ask, LegPolicy, Target, Usage};
+use fairlead_model::id::{AttemptRef, CallRef, PodRef, Side, UnixMillis};
+use fairlead_model::relay::{RelayOrder, SessionRef, SessionStatistics};
+use sip_dialog::{Acks, Dialog, Unacknowledged};
+use sip_wire::{Header, Message, Method};
+
+use crate::caller_gets::Cause;
+use crate::leg::{Facts, Outlet};
+use crate::negotiation::Negotiation;
+use crate::output::{Ended, EndedBy, LegRef, OrderTag, Output, ServerRef, Ticket};
+use crate::passes::Passed;
+use crate::time::Now;
+
+mod answer;
+mod cancel;
+mod hangup;
+mod hunt;
+mod in_dialog;
+mod media;
+mod reinvite;
+mod ringing;
+mod show;
+mod write;
+
+pub use hunt::NotReached;
+pub use in_dialog::Failure;
+pub use write::ALLOW;
+
+/// How long nobody may stay silent before the next contact is tried.
+pub const SILENCE: Duration = Duration::from_secs(5);
+/// Timer C (RFC 3261 §16.6 step 11): more than three minutes without a new provisional response.
+pub const TIMER_C: Duration = Duration::from_secs(181);
+/// So many contacts are tried at most.
+pub const MAX_TARGETS: usize = 16;
+/// So many early dialogs of leg A are kept; more forks share the last.
+const MAX_EARLY: usize = 16;
+/// So many further 2xx of one INVITE are acknowledged and ended.
+const MAX_STRAYS: usize = 8;
+/// How long an ended call waits for its relay before it is forgotten all the same.
+const LAST_WAIT: Duration = Duration::from_secs(40);
+/// So many INFO and MESSAGE may be on their way at once.
+const MAX_PASSING: usize = 8;
+
+/// Writes the names by which our messages are found again. The index tells legs and early dialogs of a call apart.
+pub trait Names: Send + std::fmt::Debug {
+    /// A tag, which is also the user of the Contact.
+    fn tag(&self, index: u16) -> String;
+    /// The Call-ID of an attempt.
+    fn call_id(&self, index: u16) -> String;
+}
+
+/// Index of the tags of leg B: this and the number of the attempt.
+pub const LEG_B: u16 = 0x8000;
+
+/// All that a call begins with.
+#[derive(Debug)]
+pub struct Opening {
+    /// Its name.
+    pub reference: CallRef,
+    /// The INVITE that was admitted.
+    pub invite: Message,
+    /// Its transaction.
+    pub server: ServerRef,
+    /// How leg A's messages leave.
+    pub outlet: Outlet,
+    /// Who is calling.
+    pub caller: LegPolicy,
+    /// Whom to try, in order; not empty.
+    pub targets: Vec<Target>,
+    /// Mints tags and Call-IDs.
+    pub names: Box<dyn Names>,
+    /// Value of User-Agent and Server.
+    pub user_agent: String,
+    /// Max-Forwards of leg B.
+    pub max_forwards: u8,
+    /// Random; the session ids of `o=` lines come from it.
+    pub session_id: u64,
+    /// When the INVITE came.
+    pub began: Now,
+}
+
+/// One call.
+#[derive(Debug)]
+pub struct Call {
+    reference: CallRef,
+    names: Box<dyn Names>,
+    user_agent: String,
+    max_forwards: u8,
+    session_id: u64,
+    a: LegA,
+    targets: Vec<Target>,
+    attempts: Vec<Attempt>,
+    strays: Vec<Stray>,
+    occupied: Vec<String>,
+    step: Step,
+    /// The attempt that was answered.
+    winner: Option<AttemptRef>,
+    ok: Option<Ok200>,
+    pending: Vec<Pending>,
+    waits: Vec<(OrderTag, Wait)>,
+    next_ticket: u32,
+    next_order: u32,
+    record: Record,
+    deadline: Option<Deadline>,
+    epoch: u64,
+    outputs: VecDeque<Output>,
+}
+
+/// Leg A.
+#[derive(Debug)]
+struct LegA {
+    policy: LegPolicy,
+    /// The INVITE; `None` after an adoption.
+    invite: Option<Message>,
+    server: Option<ServerRef>,
+    outlet: Outlet,
+    /// The INVITE's offer, if it had one.
+    offer: Option<Bytes>,
+    early: Vec<EarlyA>,
+    dialog: Option<Dialog>,
+    /// The offer/answer machine; until the 200 each early dialog goes on with a copy of it.
+    negotiation: Negotiation,
+    acks: Acks,
+    facts: Facts,
+}
+
+/// An early dialog of leg A: one for each dialog of leg B that answered the offer in its own way.
+#[derive(Debug)]
+struct EarlyA {
+    tag: String,
+    attempt: AttemptRef,
+    /// The To-tag of leg B that it stands for.
+    b_tag: String,
+    negotiation: Negotiation,
+    /// What leg B described, and what the caller was told.
+    described: Option<(Bytes, Bytes)>,
+}
+
+/// One try to reach the callee.
+#[derive(Debug)]
+struct Attempt {
+    number: AttemptRef,
+    target: Target,
+    outlet: Option<Outlet>,
+    occupied: bool,
+    state: AttemptState,
+    call_id: String,
+    tag: String,
+    negotiation: Negotiation,
+    ticket: Option<Ticket>,
+    dialog: Option<Dialog>,
+    acks: Acks,
+    session: Option<Session>,
+    silent_until: Option<Instant>,
+    rings_until: Option<Instant>,
+    timer_c: Option<Instant>,
+    facts: Facts,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AttemptState {
+    /// Its address and its slot are looked for.
+    Preparing,
+    /// The relay rewrites the offer.
+    Offering,
+    /// The INVITE is out, nothing came back.
+    Calling,
+    /// Something came back.
+    Proceeding,
+    /// A 2xx came.
+    Answered,
+    /// Given up; its INVITE may still be open.
+    Left,
+}
+
+/// A relay session of an attempt.
+#[derive(Clone, Debug)]
+struct Session {
+    reference: SessionRef,
+    relay: Option<PodRef>,
+    formats: Vec<String>,
+    /// The first order was given.
+    opened: bool,
+    deleted: bool,
+}
+
+/// A further answer of a forked INVITE.
+#[derive(Debug)]
+struct Stray {
+    dialog: Dialog,
+    attempt: AttemptRef,
+}
+
+/// Where a call is.
+#[derive(Debug)]
+enum Step {
+    /// Attempts are made.
+    Ringing { worst: Option<(Cause, Vec<Passed>)> },
+    /// Leg B answered, leg A does not know or has not acknowledged.
+    Answering(Answering),
+    /// Both legs are acknowledged.
+    Up(Up),
+    /// It is over; what is open is closed.
+    Ending,
+}
+
+#[derive(Debug)]
+struct Answering {
+    winner: AttemptRef,
+    /// Leg B offered; the caller's ACK brings the answer.
+    late: bool,
+}
+
+#[derive(Debug)]
+struct Up {
+    reinvite: Option<Reinvite>,
+}
+
+/// A 2xx that is repeated until its ACK (RFC 3261 §13.3.1.4). A call has one at a time.
+#[derive(Debug)]
+struct Ok200 {
+    side: Side,
+    server: ServerRef,
+    status: u16,
+    unacknowledged: Unacknowledged,
+    /// §15: no BYE to whoever was called before its ACK; it goes out then.
+    then_bye: Option<Vec<Passed>>,
+}
+
+/// A re-INVITE on its way from one leg to the other.
+#[derive(Debug)]
+struct Reinvite {
+    from: Side,
+    server: ServerRef,
+    request: Message,
+    offer: Option<Bytes>,
+    /// Whether the offer puts the other side on hold, once the relay has read it.
+    hold: Option<bool>,
+    ticket: Option<Ticket>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The relay rewrites the offer of whoever began.
+    Offering,
+    /// The other leg has the request.
+    Asked,
+    /// The relay rewrites what the other leg's 2xx brought.
+    Answered,
+    /// The 200 waits for its ACK.
+    Acknowledged,
+    /// The relay rewrites the answer that the ACK brought.
+    LateAnswer,
+}
+
+/// A request of ours that has no final response yet, or whose ACK may be needed again.
+#[derive(Debug)]
+struct Pending {
+    ticket: Ticket,
+    leg: LegRef,
+    kind: PendingKind,
+    request: Request,
+    /// As it was sent.
+    sent: Option<Message>,
+    challenged: u8,
+    /// It offered nothing, so its ACK may bring an answer.
+    answers_in_ack: bool,
+    /// It had its final response.
+    done: bool,
+}
+
+#[derive(Clone, Debug)]
+enum PendingKind {
+    Invite(AttemptRef),
+    Reinvite,
+    Pass { from: LegRef, server: ServerRef, request: Message },
+    Bye,
+}
+
+/// What a request of ours says besides its dialog.
+#[derive(Clone, Debug)]
+struct Request {
+    method: Method,
+    passed: Vec<Passed>,
+    body: Option<(String, Bytes)>,
+    max_forwards: u8,
+    authorization: Option<(Header, String)>,
+}
+
+/// What an order to the relay was for.
+#[derive(Clone, Debug)]
+enum Wait {
+    Offer(AttemptRef),
+    EarlyAnswer { early: usize, status: u16, body: Bytes },
+    Answer { early: usize, body: Bytes },
+    LateOffer(AttemptRef),
+    LateAnswer(AttemptRef),
+    ReOffer,
+    ReAnswer,
+    ReLateOffer,
+    ReLateAnswer,
+    Delete {
+        last: bool,
+    },
+    Nothing,
+}
+
+/// What the call detail record will say.
+#[derive(Clone, Debug)]
+struct Record {
+    began: Now,
+    answered: Option<Now>,
+    status: u16,
+    by: Option<EndedBy>,
+    ended: Option<Now>,
+    reported: bool,
+    media: Option<SessionStatistics>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Deadline {
+    mono: Instant,
+    wall: UnixMillis,
+}
+
+impl Call {
+    /// A call whose first INVITE was admitted: the first target is tried at once.
+    pub fn begin(opening: Opening, now: Now) -> Self {
+        let offer = write::sdp_of(&opening.invite);
+        let mut negotiation = Negotiation::new(opening.session_id);
+        if let Some(offer) = &offer {
+            // A fresh machine takes any offer.
+            let _ = negotiation.receive_offer(offer);
+        }
+        let mut facts = Facts::new(false, opening.began.wall);
+        facts.heard(&opening.invite);
+        let mut call = Call {
+            reference: opening.reference,
+            names: opening.names,
+            user_agent: opening.user_agent,
+            max_forwards: opening.max_forwards,
+            session_id: opening.session_id,
+            a: LegA {
+                policy: opening.caller,
+                invite: Some(opening.invite),
+                server: Some(opening.server),
+                outlet: opening.outlet,
+                offer,
+                early: Vec::new(),
+                dialog: None,
+                negotiation,
+                acks: Acks::default(),
+                facts,
+            },
+            targets: opening.targets,
+            attempts: Vec::new(),
+            strays: Vec::new(),
+            occupied: Vec::new(),
+            step: Step::Ringing { worst: None },
+            winner: None,
+            ok: None,
+            pending: Vec::new(),
+            waits: Vec::new(),
+            next_ticket: 0,
+            next_order: 0,
+            record: Record {
+                began: opening.began,
+                answered: None,
+                status: 0,
+                by: None,
+                ended: None,
+                reported: false,
+                media: None,
+            },
+            deadline: None,
+            epoch: 1,
+            outputs: VecDeque::new(),
+        };
+        call.targets.truncate(MAX_TARGETS);
+        call.next_attempt(now);
+        call
+    }
+
+    /// The call's name.
+    pub fn reference(&self) -> CallRef {
+        self.reference
+    }
+
+    /// What is to be done next. Drain after every input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let attempts = self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.state != AttemptState::Left)
+            .flat_map(|attempt| [attempt.silent_until, attempt.rings_until, attempt.timer_c]);
+        attempts
+            .chain([self.last_wait(), self.deadline.map(|deadline| deadline.mono), self.ok.as_ref().and_then(|ok| ok.unacknowledged.poll_timeout())])
+            .flatten()
+            .min()
+    }
+
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.repeat_ok(now);
+        self.time_attempts(now);
+        if self.last_wait().is_some_and(|at| at <= now.mono) {
+            self.waits.clear();
+            self.report();
+        }
+        if self.deadline.is_some_and(|deadline| deadline.mono <= now.mono) {
+            self.deadline = None;
+            self.hang_up(None, EndedBy::MaxDuration, Vec::new(), now);
+        }
+    }
+
+    fn last_wait(&self) -> Option<Instant> {
+        let waiting = matches!(self.step, Step::Ending) && !self.waits.is_empty();
+        self.record.ended.filter(|_| waiting).map(|ended| ended.mono + LAST_WAIT)
+    }
+
+    /// Whether nothing of the call is open any more: it can be forgotten.
+    pub fn is_over(&self) -> bool {
+        matches!(self.step, Step::Ending)
+            && self.ok.is_none()
+            && self.waits.is_empty()
+            && self.record.reported
+            && self.pending.iter().all(|pending| pending.done)
+    }
+
+    /// Whether the call is ending or over: it counts no more.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.step, Step::Ending)
+    }
+
+    /// Whether both legs are acknowledged.
+    pub fn is_up(&self) -> bool {
+        matches!(self.step, Step::Up(_))
+    }
+
+    /// The peer that calls, empty for a guest.
+    pub fn caller(&self) -> &str {
+        self.a.policy.peer.as_deref().unwrap_or_default()
+    }
+
+    /// The target of an attempt.
+    pub fn target(&self, attempt: AttemptRef) -> Option<&Target> {
+        self.attempts.get(usize::from(attempt.0)).map(|attempt| &attempt.target)
+    }
+
+    /// How an attempt is treated, or the caller.
+    pub fn policy(&self, leg: LegRef) -> Option<&LegPolicy> {
+        match leg {
+            LegRef::A => Some(&self.a.policy),
+            LegRef::B(number) => self.target(number).map(|target| &target.policy),
+            LegRef::Stray(_) => None,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Leg B is a list of attempts: one target after the other until one answers or none is left.
+//!
+//! A contact is left at once on a transport error or a lost flow, after [`SILENCE`](super::SILENCE) without any
+//! response while there is another, and after its ring time. 6xx ends the hunt (RFC 3261 §16.7 step 5).
+
+use super::*;
+
+/// Why an attempt could not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotReached {
+    /// Its flow is gone.
+    FlowLost,
+    /// Its name has no address.
+    NoAddress,
+    /// It is one of our own addresses.
+    Loop,
+}
+
+impl Call {
+    /// Tries the next target, or tells the caller.
+    pub(super) fn next_attempt(&mut self, now: Now) {
+        let number = self.attempts.len();
+        let Some(target) = self.targets.get(number).cloned() else {
+            return self.nobody_is_left(now);
+        };
+        let number = AttemptRef(u16::try_from(number).unwrap_or(u16::MAX));
+        let peer = target.policy.peer.clone();
+        let occupied = peer.as_ref().is_none_or(|peer| self.occupied.contains(peer));
+        self.attempts.push(Attempt {
+            number,
+            outlet: None,
+            occupied,
+            state: AttemptState::Preparing,
+            call_id: self.names.call_id(number.0),
+            tag: self.names.tag(LEG_B | number.0),
+            // Leg A and each attempt have a session id of their own.
+            negotiation: Negotiation::new(self.session_id.saturating_add(u64::from(number.0)).saturating_add(1)),
+            ticket: None,
+            dialog: None,
+            acks: Acks::default(),
+            session: None,
+            silent_until: None,
+            rings_until: None,
+            timer_c: None,
+            facts: Facts::new(true, now.wall),
+            target,
+        });
+        self.outputs.push_back(Output::Reach(number));
+        if !occupied {
+            self.outputs.push_back(Output::Occupy(number));
+        }
+    }
+
+    /// An attempt's target has a way.
+    pub fn reached(&mut self, number: AttemptRef, outlet: Outlet, now: Now) {
+        if let Some(attempt) = self.attempt(number) {
+            attempt.outlet = Some(outlet);
+        }
+        self.prepare(number, now);
+    }
+
+    /// An attempt's target has none.
+    pub fn not_reached(&mut self, number: AttemptRef, why: NotReached, now: Now) {
+        let cause = match why {
+            NotReached::FlowLost | NotReached::NoAddress => Cause::FlowLost,
+            NotReached::Loop => Cause::Loop,
+        };
+        if self.attempt(number).is_some_and(|attempt| attempt.state == AttemptState::Preparing) {
+            self.leave(number, cause, Vec::new(), now);
+        }
+    }
+
+    /// The registrar gave a call slot for an attempt's peer, or (`Some`) why not.
+    pub fn occupied(&mut self, number: AttemptRef, refused: Option<Cause>, now: Now) {
+        let Some(attempt) = self.attempt(number) else { return };
+        if let Some(cause) = refused {
+            if attempt.state == AttemptState::Preparing {
+                self.leave(number, cause, Vec::new(), now);
+            }
+            return;
+        }
+        attempt.occupied = true;
+        if let Some(peer) = attempt.target.policy.peer.clone() {
+            self.occupied.push(peer);
+        }
+        self.prepare(number, now);
+    }
+
+    /// This attempt is given up for `cause`: the next one begins, if the cause allows and the call still wants one.
+    pub(super) fn leave(&mut self, number: AttemptRef, cause: Cause, passed: Vec<Passed>, now: Now) {
+        self.drop_attempt(number);
+        let Step::Ringing { worst } = &mut self.step else { return };
+        if worst.as_ref().is_none_or(|(known, _)| cause.weight() > known.weight()) {
+            *worst = Some((cause, passed));
+        }
+        if cause.hunts() {
+            self.next_attempt(now);
+        } else {
+            self.nobody_is_left(now);
+        }
+    }
+
+    /// Cancels what is open of an attempt and gives its relay session back.
+    pub(super) fn drop_attempt(&mut self, number: AttemptRef) {
+        let Some(attempt) = self.attempt(number) else { return };
+        attempt.state = AttemptState::Left;
+        attempt.negotiation.withdraw();
+        let ticket = attempt.ticket;
+        let peer = attempt.target.policy.peer.clone();
+        if let Some(ticket) = ticket.filter(|ticket| self.is_open(*ticket)) {
+            self.outputs.push_back(Output::Cancel { ticket, passed: Vec::new() });
+        }
+        if let (Some(_), Some(peer)) = (ticket, peer) {
+            // Rings no more; the slot itself is freed with the call.
+            self.tell_usage(&peer, Usage::Up);
+        }
+        self.delete_session(number, false);
+    }
+
+    /// Nobody answered: the caller hears the failure that says most.
+    fn nobody_is_left(&mut self, now: Now) {
+        let (cause, passed) = match &mut self.step {
+            Step::Ringing { worst } => worst.take().unwrap_or((Cause::FlowLost, Vec::new())),
+            _ => return,
+        };
+        self.refuse_caller(cause, passed, EndedBy::Failure, now);
+    }
+
+    /// Silence, ring time, and Timer C.
+    pub(super) fn time_attempts(&mut self, now: Now) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
+        for at in 0..self.attempts.len() {
+            let attempt = &mut self.attempts[at];
+            if matches!(attempt.state, AttemptState::Left | AttemptState::Answered) {
+                continue;
+            }
+            let cause = if due(attempt.silent_until) {
+                Cause::Silent
+            } else if due(attempt.rings_until) {
+                if attempt.state == AttemptState::Proceeding { Cause::RangOut } else { Cause::Silent }
+            } else if due(attempt.timer_c) {
+                Cause::TimerC
+            } else {
+                continue;
+            };
+            (attempt.silent_until, attempt.rings_until, attempt.timer_c) = (None, None, None);
+            let number = attempt.number;
+            self.leave(number, cause, Vec::new(), now);
+        }
+    }
+
+    pub(super) fn attempt(&mut self, number: AttemptRef) -> Option<&mut Attempt> {
+        self.attempts.get_mut(usize::from(number.0))
+    }
+}

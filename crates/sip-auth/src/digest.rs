@@ -111,13 +111,20 @@ mod tests {
     }
 
     fn get<'a>(algorithm: Algorithm, nonce: &'a str, uri: &'a str, cnonce: &'a str) -> Terms<'a> {
-        Terms { algorithm, session: false, nonce, method: "GET", uri, auth: Some(("00000001", cnonce)), cnonce }
+        Terms {
+            algorithm,
+            session: false,
+            nonce,
+            method: "GET",
+            uri,
+            auth: Some(("00000001", cnonce)),
+            cnonce,
+        }
     }
 
     #[test]
     fn rfc2617_3_5() {
-        let terms =
-            get(Algorithm::Md5, "dcd98b7102dd2f0e8b11d0f600bfb0c093", "/dir/index.html", "0a4f113b");
+        let terms = get(Algorithm::Md5, "dcd98b7102dd2f0e8b11d0f600bfb0c093", "/dir/index.html", "0a4f113b");
         assert_eq!(
             given(Algorithm::Md5, "Mufasa", "testrealm@host.com", "Circle Of Life", terms),
             "6629fae49393a05397450978507c4ef1"

@@ -41,7 +41,11 @@ pub enum Rejected {
 /// It neither looks at the nonce's origin ([`Challenger::check_nonce`](crate::Challenger::check_nonce)) nor counts
 /// its uses ([`NonceUse`](crate::NonceUse)). What is compared before the digest depends on nothing secret; the rest
 /// takes the same time whether the user is unknown, the password wrong, or all is well.
-pub fn verify(credentials: &Credentials, secret: Secret<'_>, expected: &Expected<'_>) -> Result<(), Rejected> {
+pub fn verify(
+    credentials: &Credentials,
+    secret: Secret<'_>,
+    expected: &Expected<'_>,
+) -> Result<(), Rejected> {
     if credentials.realm != expected.realm {
         return Err(Rejected::Realm);
     }

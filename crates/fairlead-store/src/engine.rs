@@ -66,7 +66,12 @@ pub struct Effects {
 
 impl Engine {
     /// Carries out one step.
-    pub fn apply(&mut self, step: Step, now: UnixMillis, effects: &mut Effects) -> Result<Outcome, StoreError> {
+    pub fn apply(
+        &mut self,
+        step: Step,
+        now: UnixMillis,
+        effects: &mut Effects,
+    ) -> Result<Outcome, StoreError> {
         if now >= self.next_sweep {
             self.sweep(now);
         }
@@ -78,6 +83,7 @@ impl Engine {
             Step::Touch { name, columns } => Ok(self.touch(&name, columns, writes)),
             Step::Index { name, addresses } => Ok(self.index(&name, &addresses)),
             Step::Names { after, limit } => Ok(self.list_names(after, limit)),
+            Step::Listed { name } => Ok(Outcome::Names(self.names.get(&name).cloned().into_iter().collect())),
             Step::NamesAt { address } => Ok(names_of(self.addresses.get(&address))),
             Step::NamesByFlow { transport, remote } => Ok(names_of(self.flows.get(&(transport, remote)))),
             Step::Bind(bind) => self.bind(*bind, now, writes),

@@ -60,12 +60,7 @@ impl FileStore {
             .name("store-file".to_owned())
             .spawn(move || Writer { database, pending: HashMap::new(), failing: seen }.run(jobs))
             .map_err(disk)?;
-        Ok(FileStore {
-            engine: Mutex::new(engine),
-            queue,
-            notices: broadcast::channel(NOTICES).0,
-            failing,
-        })
+        Ok(FileStore { engine: Mutex::new(engine), queue, notices: broadcast::channel(NOTICES).0, failing })
     }
 }
 

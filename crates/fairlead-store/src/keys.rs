@@ -109,10 +109,9 @@ pub fn calls_of(pod: PodRef) -> String {
 /// `fairlead:names:{NN}`: the part of the index of names that holds this one.
 pub fn names_shard(name: &str) -> String {
     // FNV-1a, written out because the place of a name must be the same in every release.
-    let sum =
-        name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
-            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let sum = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     names_at(sum % NAME_SHARDS)
 }
 

@@ -6,11 +6,11 @@ use fairlead_model::id::UnixMillis;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
+use crate::Store;
 use crate::engine::{Effects, Engine};
 use crate::error::StoreError;
 use crate::notice::{Notice, NoticeStream};
 use crate::step::{Outcome, Step};
-use crate::Store;
 
 /// How many notices a slow listener may be behind before it misses some (it is told).
 pub(crate) const NOTICES: usize = 4096;

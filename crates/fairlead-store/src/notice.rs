@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use fairlead_model::binding::Qualify;
 use fairlead_model::id::PodRef;
 
 /// What one registrar tells all, itself included.
@@ -25,25 +26,21 @@ pub enum Notice {
         /// The peer.
         name: String,
     },
-    /// Forget cached realtime peers, and say which.
+    /// Forget cached realtime peers.
     Prune {
         /// Who asks.
         by: PodRef,
-        /// Names the question.
-        id: u64,
         /// Which ones.
         which: PeerSelector,
     },
-    /// A receipt for [`Notice::Prune`].
-    Pruned {
-        /// Whose.
+    /// What qualify found of a static peer (it has no binding to keep it in).
+    Qualified {
+        /// Who was told.
         by: PodRef,
-        /// Who asked.
-        to: PodRef,
-        /// Which question.
-        id: u64,
-        /// The names that were cached there.
-        names: Vec<String>,
+        /// The peer.
+        name: String,
+        /// The result.
+        result: Qualify,
     },
     /// Members came or went, or the epoch changed: brief your pods.
     Cluster {

@@ -200,8 +200,11 @@ async fn carry_out(errands: &[Errand], keeper: &Keeper) -> Vec<Result<Outcome, S
             }
         }
     }
-    let mut results: Vec<_> =
-        errands.iter().zip(&mut replies).map(|(errand, values)| errand.read(std::mem::take(values))).collect();
+    let mut results: Vec<_> = errands
+        .iter()
+        .zip(&mut replies)
+        .map(|(errand, values)| errand.read(std::mem::take(values)))
+        .collect();
     // A Call-ID led to the name of a call: its record is the second part of the journey.
     let led: Vec<(usize, Errand)> = errands
         .iter()
@@ -239,7 +242,8 @@ async fn first_round(
     link: &Link,
     keeper: &Keeper,
 ) -> Result<Vec<Vec<Value>>, StoreError> {
-    let commands: Vec<redis::Cmd> = errands.iter().flat_map(|errand| errand.commands.iter().cloned()).collect();
+    let commands: Vec<redis::Cmd> =
+        errands.iter().flat_map(|errand| errand.commands.iter().cloned()).collect();
     let failed = |error: redis::RedisError| {
         keeper.lost(&error);
         StoreError::Away

@@ -58,6 +58,11 @@ pub enum Step {
         /// At most so many, 1 to 10,000.
         limit: u32,
     },
+    /// Whether this name is in the index of names; the outcome is the name or nothing.
+    Listed {
+        /// Name of the peer.
+        name: String,
+    },
     /// Names of peers that are configured with this address.
     NamesAt {
         /// The address.

@@ -5,7 +5,7 @@ mod suite;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use fairlead_store::{BindOutcome, FileStore, Store, Step};
+use fairlead_store::{BindOutcome, FileStore, Step, Store};
 use suite::{bind, binding, bound, checkpoint, load, run};
 
 #[tokio::test]

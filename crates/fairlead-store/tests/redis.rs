@@ -1,7 +1,7 @@
 //! The Redis store conforms against a real server, and bears its going and coming.
 
-mod suite;
 mod server;
+mod suite;
 
 use std::time::{Duration, Instant};
 

@@ -52,8 +52,12 @@ impl Engine {
     }
 
     pub(super) fn calls_of(&self, pod: PodRef) -> Outcome {
-        let mut calls: Vec<CallRef> =
-            self.checkpoints.values().filter(|record| record.owner == pod).map(|record| record.call).collect();
+        let mut calls: Vec<CallRef> = self
+            .checkpoints
+            .values()
+            .filter(|record| record.owner == pod)
+            .map(|record| record.call)
+            .collect();
         calls.sort_unstable();
         Outcome::Calls(calls)
     }

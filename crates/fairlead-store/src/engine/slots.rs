@@ -82,6 +82,8 @@ impl Engine {
     }
 
     pub(super) fn slots_of(&self, peer: &str) -> Outcome {
-        Outcome::Slots(self.slots.get(peer).map(|slots| slots.values().cloned().collect()).unwrap_or_default())
+        Outcome::Slots(
+            self.slots.get(peer).map(|slots| slots.values().cloned().collect()).unwrap_or_default(),
+        )
     }
 }

@@ -10,7 +10,7 @@ use super::{read, scripts};
 use crate::error::StoreError;
 use crate::keys;
 use crate::record::{BindingsRecord, Columns};
-use crate::step::{Bind, Occupy, Outcome, Step};
+use crate::step::{Bind, NonceUse, Occupy, Outcome, Step};
 
 /// Records of bindings stay this long after the last contact has expired: for Call-ID and CSeq, and for repeated questions.
 const BINDINGS_AFTER: u64 = 3_600_000;
@@ -34,9 +34,13 @@ pub struct Errand {
 enum Kind {
     Done,
     Load(String),
-    PutPeer { name: String, columns: Columns },
+    PutPeer {
+        name: String,
+        columns: Columns,
+    },
     DeletePeer(String),
     Names(u32),
+    Listed(String),
     Bind(String),
     Nonce,
     Claimed,
@@ -104,6 +108,9 @@ pub fn encode(step: &Step) -> Errand {
             });
             (pages.collect(), Kind::Names(limit))
         }
+        Step::Listed { name } => {
+            (vec![one(cmd("ZSCORE").arg(keys::names_shard(name)).arg(name))], Kind::Listed(name.clone()))
+        }
         Step::NamesAt { address } => {
             (vec![one(cmd("SMEMBERS").arg(keys::address(*address)))], Kind::Names(u32::MAX))
         }
@@ -113,7 +120,7 @@ pub fn encode(step: &Step) -> Errand {
         Step::Bind(bind) => return encode_bind(bind),
         Step::UseNonce { peer, nonce } => {
             let mut take = scripts::call(&scripts::USE_NONCE, &[keys::nonce(peer, &nonce.nonce)]);
-            take.arg(nonce.count.unwrap_or(0)).arg(millis(nonce.life));
+            take.arg(count(nonce)).arg(millis(nonce.life));
             (vec![take], Kind::Nonce)
         }
         Step::Claim(claim) => {
@@ -143,9 +150,10 @@ pub fn encode(step: &Step) -> Errand {
         }
         Step::Slots { peer } => (vec![one(cmd("HGETALL").arg(keys::slots(peer)))], Kind::Slots),
         Step::WriteCheckpoint(record) => return encode_checkpoint(record),
-        Step::EndCheckpoint { call } => {
-            (vec![one(cmd("HMGET").arg(keys::call(*call)).arg(&["head", "owner"]))], Kind::EndCheckpoint(*call))
-        }
+        Step::EndCheckpoint { call } => (
+            vec![one(cmd("HMGET").arg(keys::call(*call)).arg(&["head", "owner"]))],
+            Kind::EndCheckpoint(*call),
+        ),
         Step::CheckpointOf { call } => {
             (vec![one(cmd("HMGET").arg(keys::call(*call)).arg(&["head", "state"]))], Kind::Checkpoint)
         }
@@ -161,9 +169,7 @@ pub fn encode(step: &Step) -> Errand {
             }
             Err(error) => return impossible(&error),
         },
-        Step::Leave { pod } => {
-            (vec![one(cmd("HDEL").arg(keys::MEMBERS).arg(pod.to_string()))], Kind::Done)
-        }
+        Step::Leave { pod } => (vec![one(cmd("HDEL").arg(keys::MEMBERS).arg(pod.to_string()))], Kind::Done),
         Step::Members => {
             let mut all = scripts::call(&scripts::MEMBERS, &[keys::MEMBERS.to_owned()]);
             all.arg(keys::MEMBER_FORGOTTEN_MS);
@@ -206,7 +212,7 @@ fn encode_bind(bind: &Bind) -> Errand {
         .arg(last.max(bind.now).plus_millis(BINDINGS_AFTER).0)
         .arg(keys::SCHEMA)
         .arg(BindingsRecord::ASKED_MAX)
-        .arg(bind.nonce.as_ref().and_then(|nonce| nonce.count).unwrap_or(0))
+        .arg(bind.nonce.as_ref().map_or(0, count))
         .arg(millis(bind.nonce.as_ref().map(|nonce| nonce.life).unwrap_or_default()));
     add_columns(&mut command, &bind.columns);
     let mut commands = vec![command];
@@ -269,8 +275,9 @@ impl Errand {
         match &self.kind {
             Kind::Release(call) => {
                 let peers = read::texts(first).into_iter().flatten();
-                let mut commands: Vec<Cmd> =
-                    peers.map(|peer| one(cmd("HDEL").arg(keys::slots(&peer)).arg(call.to_string()))).collect();
+                let mut commands: Vec<Cmd> = peers
+                    .map(|peer| one(cmd("HDEL").arg(keys::slots(&peer)).arg(call.to_string())))
+                    .collect();
                 if !commands.is_empty() {
                     commands.push(one(cmd("DEL").arg(keys::call_slots(*call))));
                 }
@@ -278,7 +285,10 @@ impl Errand {
             }
             Kind::EndCheckpoint(call) => {
                 let mut fields = read::texts(first).into_iter();
-                let head = fields.next().flatten().and_then(|head| serde_json::from_str::<keys::CallHead>(&head).ok());
+                let head = fields
+                    .next()
+                    .flatten()
+                    .and_then(|head| serde_json::from_str::<keys::CallHead>(&head).ok());
                 let Some(record) = head.and_then(|head| head.into_record(Default::default()).ok()) else {
                     return vec![one(cmd("DEL").arg(keys::call(*call)))];
                 };
@@ -365,6 +375,10 @@ impl Errand {
             | Kind::EndCheckpoint(_) => Ok(Outcome::Done),
             Kind::Load(name) => read::loaded(name, next(), next()),
             Kind::Names(limit) => Ok(read::names(replies.collect(), *limit)),
+            Kind::Listed(name) => Ok(Outcome::Names(match next() {
+                Value::Nil => Vec::new(),
+                _ => vec![name.clone()],
+            })),
             Kind::Bind(name) => read::bind(name, next()),
             Kind::Nonce => Ok(Outcome::Nonce { fresh: next() == Value::Int(1) }),
             Kind::Claimed | Kind::Owner => read::owner(next()),
@@ -398,6 +412,11 @@ fn add_columns(command: &mut Cmd, columns: &Columns) {
     for (column, value) in columns {
         command.arg(column).arg(value);
     }
+}
+
+/// A nonce's count for the scripts: -1 for none.
+fn count(nonce: &NonceUse) -> i64 {
+    nonce.count.map_or(-1, i64::from)
 }
 
 fn millis(duration: Duration) -> u64 {

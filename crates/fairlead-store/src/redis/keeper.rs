@@ -258,7 +258,8 @@ impl Link {
         command.arg("GET").arg("maxmemory-policy");
         // The right to ask may be missing; then nothing can be said.
         if let Ok(values) = self.send(&[command]).await
-            && let Some(policy) = values.into_iter().next().and_then(|value| read::texts(value).pop().flatten())
+            && let Some(policy) =
+                values.into_iter().next().and_then(|value| read::texts(value).pop().flatten())
             && policy != "noeviction"
             && policy != "maxmemory-policy"
         {
@@ -273,10 +274,8 @@ impl Link {
             Link::Many(connection) => {
                 let mut command = redis::cmd("PING");
                 command.arg("here");
-                let route = RoutingInfo::MultiNode((
-                    MultipleNodeRoutingInfo::AllMasters,
-                    None::<ResponsePolicy>,
-                ));
+                let route =
+                    RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None::<ResponsePolicy>));
                 let replies = connection.clone().route_command(command, route).await?;
                 let Value::Map(nodes) = replies else { return Ok(Vec::new()) };
                 Ok(nodes
@@ -300,10 +299,11 @@ impl Link {
         let reply = match (self, &cursor.node) {
             (Link::Many(connection), Some(node)) => {
                 let (host, port) = node.rsplit_once(':').unwrap_or((node, "6379"));
-                let route = RoutingInfo::SingleNode(redis::cluster_routing::SingleNodeRoutingInfo::ByAddress {
-                    host: host.to_owned(),
-                    port: port.parse().unwrap_or(6379),
-                });
+                let route =
+                    RoutingInfo::SingleNode(redis::cluster_routing::SingleNodeRoutingInfo::ByAddress {
+                        host: host.to_owned(),
+                        port: port.parse().unwrap_or(6379),
+                    });
                 connection.clone().route_command(command, route).await?
             }
             _ => self.send(&[command]).await?.pop().unwrap_or_default(),

@@ -101,10 +101,7 @@ mod tests {
     #[test]
     fn an_address_has_three_forms() {
         assert!(matches!(Place::parse("redis://127.0.0.1:6379/1"), Ok(Place::Single(_))));
-        assert!(matches!(
-            Place::parse("redis+sentinel://u:p@a:26379,b/mymaster/2"),
-            Ok(Place::Sentinel(_))
-        ));
+        assert!(matches!(Place::parse("redis+sentinel://u:p@a:26379,b/mymaster/2"), Ok(Place::Sentinel(_))));
         assert!(matches!(Place::parse("redis+cluster://a:7000,b:7001"), Ok(Place::Cluster(..))));
         assert!(Place::parse("http://127.0.0.1").is_err());
         assert!(Place::parse("redis+sentinel://a:26379").is_err());

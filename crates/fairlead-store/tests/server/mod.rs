@@ -46,7 +46,16 @@ impl Server {
 
     pub fn start_again(&mut self) {
         let mut command = Command::new("redis-server");
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args([
+            "--port",
+            &self.port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
         command.args(["--dir", &self.dir.path().display().to_string(), "--enable-debug-command", "yes"]);
         if self.cluster {
             command.args(["--cluster-enabled", "yes"]);

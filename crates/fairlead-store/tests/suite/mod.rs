@@ -163,6 +163,9 @@ async fn names_come_in_order_and_in_pages(store: &dyn Store) {
     for number in 0..40 {
         run(store, Step::Index { name: format!("page{number:02}"), addresses: Vec::new() }).await;
     }
+    let listed = |name: &str| Step::Listed { name: name.to_owned() };
+    assert_eq!(run(store, listed("page07")).await.names().unwrap(), ["page07"]);
+    assert_eq!(run(store, listed("page")).await.names().unwrap(), Vec::<String>::new());
     let mut seen = Vec::new();
     let mut after = Some("page".to_owned());
     loop {
@@ -177,7 +180,9 @@ async fn names_come_in_order_and_in_pages(store: &dyn Store) {
 
 async fn bindings_are_set_only_from_the_version_they_were_planned_from(store: &dyn Store) {
     let one = binding("sip:a@192.0.2.9", "192.0.2.9:5060");
-    let BindOutcome::Bound { version } = bound(store, bind("cas", 0, vec![one.clone()])).await else { panic!() };
+    let BindOutcome::Bound { version } = bound(store, bind("cas", 0, vec![one.clone()])).await else {
+        panic!()
+    };
     assert!(version >= 1);
     let BindOutcome::Conflict(current) = bound(store, bind("cas", 0, Vec::new())).await else { panic!() };
     assert_eq!((current.version, &current.bindings), (version, &vec![one.clone()]));
@@ -196,8 +201,7 @@ async fn bindings_write_their_columns_into_a_realtime_peer_only(store: &dyn Stor
     let put = Step::PutPeer { name: "real".into(), columns: columns(&[("secret", "s")]), replace: true };
     run(store, put).await;
     bound(store, with("real", 0)).await;
-    let all =
-        columns(&[("secret", "s"), ("ipaddr", "192.0.2.9"), ("port", "5060"), ("regserver", "")]);
+    let all = columns(&[("secret", "s"), ("ipaddr", "192.0.2.9"), ("port", "5060"), ("regserver", "")]);
     assert_eq!(load(store, "real").await.0, Some(all));
 }
 
@@ -255,7 +259,12 @@ async fn a_used_nonce_stops_a_binding(store: &dyn Store) {
 
 fn claim(number: u64, cseq: u32, life: Duration) -> Step {
     let owner = OwnerRecord { call: call(number), cseq, branch: "z9hG4bK a;b".to_owned() };
-    Step::Claim(Box::new(Claim { call_id: "c@h".into(), from_tag: format!("t{}", life.as_millis()), owner, life }))
+    Step::Claim(Box::new(Claim {
+        call_id: "c@h".into(),
+        from_tag: format!("t{}", life.as_millis()),
+        owner,
+        life,
+    }))
 }
 
 async fn a_first_request_has_one_owner(store: &dyn Store) {
@@ -266,11 +275,8 @@ async fn a_first_request_has_one_owner(store: &dyn Store) {
     assert_eq!(run(store, claim(2, 1, life)).await.owner().unwrap(), Some(held.clone()));
     assert_eq!(run(store, claim(1, 1, life)).await.owner().unwrap(), Some(held.clone()));
     let asked = || Step::Owner { call_id: call_id.clone(), from_tag: from_tag.clone() };
-    let disown = |number| Step::Disown {
-        call_id: call_id.clone(),
-        from_tag: from_tag.clone(),
-        call: call(number),
-    };
+    let disown =
+        |number| Step::Disown { call_id: call_id.clone(), from_tag: from_tag.clone(), call: call(number) };
     run(store, disown(2)).await;
     assert_eq!(run(store, asked()).await.owner().unwrap(), Some(held));
     run(store, disown(1)).await;
@@ -313,15 +319,16 @@ async fn slots_are_limited_and_named_by_their_call(store: &dyn Store) {
     let strange = Step::SetUsage { peer: "limited".into(), call: call(9), usage: Usage::Up };
     run(store, strange).await;
     let slots = run(store, Step::Slots { peer: "limited".into() }).await.slots().unwrap();
-    let wanted = [(1, Usage::Ringing), (2, Usage::OnHold)]
-        .map(|(number, usage)| Slot { call: call(number), pod: pod(1), usage });
+    let wanted = [(1, Usage::Ringing), (2, Usage::OnHold)].map(|(number, usage)| Slot {
+        call: call(number),
+        pod: pod(1),
+        usage,
+    });
     assert_eq!(slots, wanted);
 }
 
 async fn slots_of_dead_pods_do_not_count(store: &dyn Store) {
-    let take = async |number, by| {
-        run(store, occupy("leases", number, by, 1, &[2])).await.occupied().unwrap()
-    };
+    let take = async |number, by| run(store, occupy("leases", number, by, 1, &[2])).await.occupied().unwrap();
     assert_eq!(run(store, occupy("leases", 1, 1, 1, &[1, 2])).await.occupied().unwrap(), (true, 1));
     assert_eq!(take(2, 2).await, (true, 1), "pod 1 is dead");
     assert_eq!(take(3, 2).await, (false, 1));
@@ -367,9 +374,8 @@ async fn a_checkpoint_is_found_by_each_call_id_until_it_ends(store: &dyn Store) 
 }
 
 async fn an_older_owner_is_fenced(store: &dyn Store) {
-    let write = async |owner, epoch| {
-        run(store, Step::WriteCheckpoint(Box::new(checkpoint(71, owner, epoch)))).await
-    };
+    let write =
+        async |owner, epoch| run(store, Step::WriteCheckpoint(Box::new(checkpoint(71, owner, epoch)))).await;
     assert_eq!(write(1, 1).await, Outcome::Done);
     assert_eq!(write(1, 1).await, Outcome::Done, "the owner writes again");
     assert_eq!(write(2, 1).await, Outcome::Fenced { epoch: 1 }, "another one needs a new epoch");
@@ -415,11 +421,14 @@ async fn the_secret_is_made_once(store: &dyn Store) {
 }
 
 async fn the_epoch_counts_up_when_its_time_is_over(store: &dyn Store) {
-    let ask = async |period, at_least| {
-        match run(store, Step::Epoch { period: Duration::from_millis(period), at_least }).await {
-            Outcome::Epoch { epoch, .. } => epoch,
-            other => panic!("{other:?}"),
-        }
+    let ask = async |period, at_least| match run(
+        store,
+        Step::Epoch { period: Duration::from_millis(period), at_least },
+    )
+    .await
+    {
+        Outcome::Epoch { epoch, .. } => epoch,
+        other => panic!("{other:?}"),
     };
     let first = ask(60_000, 0).await;
     assert!(first >= 1);
@@ -432,7 +441,7 @@ async fn the_epoch_counts_up_when_its_time_is_over(store: &dyn Store) {
 
 async fn notices_are_heard(store: &dyn Store) {
     let mut heard = store.notices();
-    let notice = Notice::Prune { by: pod(1), id: 5, which: PeerSelector::Like("^2".into()) };
+    let notice = Notice::Prune { by: pod(1), which: PeerSelector::Like("^2".into()) };
     // A listener of Redis may still be on its way.
     for _ in 0..50 {
         run(store, Step::Publish(notice.clone())).await;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
 
 use crate::address::{mapped, plain};
 use crate::sys::{self, Slots};
@@ -40,7 +40,7 @@ pub enum NotSent {
 /// A UDP socket that other shards have twins of (SO_REUSEPORT).
 #[derive(Debug)]
 pub struct UdpSocket {
-    socket: AsyncFd<std::net::UdpSocket>,
+    socket: tokio::net::UdpSocket,
     local: SocketAddr,
     ipv6: bool,
     slots: Slots,
@@ -65,7 +65,7 @@ impl UdpSocket {
         let socket: std::net::UdpSocket = socket.into();
         let local = socket.local_addr()?;
         Ok(UdpSocket {
-            socket: AsyncFd::register(socket)?,
+            socket: tokio::net::UdpSocket::from_std(socket)?,
             local,
             ipv6: local.is_ipv6(),
             slots: Slots::new(),
@@ -95,32 +95,35 @@ impl UdpSocket {
         into: &mut Vec<Datagram>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            let mut guard = ready!(self.socket.poll_read_ready(cx))?;
-            match self.slots.receive(self.socket.get_ref().as_fd()) {
-                Ok(0) => {}
-                Ok(count) => {
-                    if count < sys::BATCH {
-                        // Fewer than there was room for: nothing more is there now.
-                        guard.clear_ready();
+            ready!(self.socket.poll_recv_ready(cx))?;
+            let (socket, slots, mut count) = (&self.socket, &mut self.slots, 0);
+            let received = socket.try_io(Interest::READABLE, || {
+                count = slots.receive(socket.as_fd())?;
+                // Fewer than there was room for: nothing more is there now, so wait for the next to arrive.
+                if count < sys::BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match received {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    if error.kind() == io::ErrorKind::Interrupted || is_of_one_packet(&error) {
+                        continue;
                     }
-                    for datagram in self.slots.datagrams() {
-                        if let Some(dropped) = datagram.dropped {
-                            self.dropped = dropped;
-                        }
-                        let ip = datagram.local.unwrap_or(self.local.ip());
-                        into.push(Datagram {
-                            bytes: Bytes::copy_from_slice(datagram.bytes),
-                            local: plain(SocketAddr::new(ip, self.local.port())),
-                            remote: plain(datagram.remote),
-                        });
-                    }
-                    return Poll::Ready(Ok(count));
+                    return Poll::Ready(Err(error));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_of_one_packet(&error) => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                _ if count == 0 => continue,
+                _ => {}
             }
+            for datagram in self.slots.datagrams() {
+                if let Some(dropped) = datagram.dropped {
+                    self.dropped = dropped;
+                }
+                let ip = datagram.local.unwrap_or(self.local.ip());
+                into.push(Datagram {
+                    bytes: Bytes::copy_from_slice(datagram.bytes),
+                    local: plain(SocketAddr::new(ip, self.local.port())),
+                    remote: plain(datagram.remote),
+                });
+            }
+            return Poll::Ready(Ok(count));
         }
     }
 
@@ -138,7 +141,7 @@ impl UdpSocket {
             (to, from)
         };
         loop {
-            match sys::send(self.socket.get_ref().as_fd(), bytes, to, from) {
+            match sys::send(self.socket.as_fd(), bytes, to, from) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(NotSent::Full),

@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
-use siphasher::sip::SipHasher13;
 use sip_wire::{Message, Method};
+use siphasher::sip::SipHasher13;
 
 use crate::machine::{Send, Step, Tell};
 use crate::schedule::Schedule;
@@ -304,7 +304,8 @@ impl<D: Clone> Transactions<D> {
             _ => return Err(NotSent::Gone),
         }
         live.message = response.clone();
-        let output = Output::Send { transaction: id, user: live.user.clone(), message: response, again: false };
+        let output =
+            Output::Send { transaction: id, user: live.user.clone(), message: response, again: false };
         self.outputs.push_back(output);
         self.settle(id);
         Ok(())
@@ -443,6 +444,11 @@ impl<D: Clone> Transactions<D> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.live == 0
+    }
+
+    /// How many deadlines are kept, those that do not hold any more included: a few for each transaction.
+    pub fn scheduled(&self) -> usize {
+        self.schedule.len()
     }
 
     /// Whether a request that may be refused should be: the table is full but for its reserve.
@@ -615,7 +621,9 @@ impl<D: Clone> Transactions<D> {
     fn reschedule(&mut self) {
         let slots = &self.slots;
         self.schedule.retain(|at, id| match slots.get(id.slot as usize) {
-            Some((generation, Slot::Live(live))) => *generation == id.generation && live.scheduled == Some(at),
+            Some((generation, Slot::Live(live))) => {
+                *generation == id.generation && live.scheduled == Some(at)
+            }
             _ => false,
         });
     }

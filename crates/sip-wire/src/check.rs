@@ -3,13 +3,14 @@
 use crate::header::Header;
 use crate::malformed::MalformedReason;
 use crate::message::Message;
+use crate::method::Method;
 use crate::name_addr::NameAddrView;
 use crate::uri::Parts;
 use crate::via::ViaView;
 
 impl Message {
     /// Checks what RFC 4475 wants a 400 for: mandatory header fields present once and readable, CSeq and Max-Forwards
-    /// in range, the method in CSeq that of the request, every Via and Contact readable, the Request-URI sound.
+    /// in range, the method in CSeq that of the request (unless it is an extension method), every Via and Contact readable, the Request-URI sound.
     ///
     /// A response that fails is to be dropped. Max-Forwards may be missing (RFC 2543 clients, RFC 4475 §3.4.1).
     pub fn check_mandatory(&self) -> Result<(), MalformedReason> {
@@ -20,7 +21,9 @@ impl Message {
             }
         }
         let cseq = self.cseq()?;
-        if self.is_request() && cseq.method != *self.method() {
+        // An unknown method is answered with 501 whatever its CSeq says (RFC 4475 §3.1.2.18).
+        let known = !matches!(self.method(), Method::Other(_));
+        if self.is_request() && known && cseq.method != *self.method() {
             return Err(MalformedReason::CSeqMethod);
         }
         for header in [Header::From, Header::To] {

@@ -49,7 +49,7 @@ impl<'a> ViaView<'a> {
     pub fn parse(value: &'a str) -> Option<ViaView<'a>> {
         let (protocol, rest) = value.split_once('/')?;
         let (version, rest) = rest.split_once('/')?;
-        if !scan::trim(protocol).eq_ignore_ascii_case("SIP") || scan::trim(version) != "2.0" {
+        if !scan::trim(protocol).eq_ignore_ascii_case("SIP") || !is_version(scan::trim(version)) {
             return None;
         }
         let rest = scan::trim(rest);
@@ -82,6 +82,13 @@ impl<'a> ViaView<'a> {
     pub fn rport(&self) -> Option<Option<u16>> {
         self.param("rport").map(parse_port)
     }
+}
+
+/// Any version: the answer to a request of another version needs its Via (RFC 4475 §3.1.2.16).
+fn is_version(version: &str) -> bool {
+    version
+        .split_once('.')
+        .is_some_and(|(major, minor)| scan::number(major).is_some() && scan::number(minor).is_some())
 }
 
 impl Via {
@@ -227,7 +234,8 @@ mod tests {
         for broken in [
             "",
             "SIP/2.0/UDP",
-            "SIP/3.0/UDP h",
+            "SIP/2/UDP h",
+            "SIX/2.0/UDP h",
             "SIP/2.0/UDP h;;,",
             "SIP/2.0/UDP h:99999",
             "SIP/2.0/UDP h garbage",

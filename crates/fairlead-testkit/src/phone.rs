@@ -148,9 +148,9 @@ impl Phone {
             .header(Header::From, &from)
             .header(Header::To, &me)
             .header(Header::CallId, &self.registration.call_id)
-            .header(Header::CSeq, &format!("{} REGISTER", self.registration.cseq))
-            .header(Header::Contact, &self.contact())
-            .header(Header::Expires, &expires.to_string());
+            .header(Header::CSeq, format!("{} REGISTER", self.registration.cseq))
+            .header(Header::Contact, self.contact())
+            .header(Header::Expires, expires.to_string());
         self.request(writer.finish(), None, now);
     }
 
@@ -241,7 +241,7 @@ impl Phone {
     fn head(&mut self, method: &Method, uri: &str) -> RequestWriter {
         let branch = self.unique("z9hG4bK");
         RequestWriter::new(method, uri)
-            .header(Header::Via, &format!("SIP/2.0/UDP {};branch={branch};rport", self.address))
+            .header(Header::Via, format!("SIP/2.0/UDP {};branch={branch};rport", self.address))
             .header(Header::MaxForwards, "70")
     }
 

@@ -91,8 +91,11 @@ impl Dialog {
         let remote_tag = response.to_tag().ok_or(DialogError::NoTag)?.to_string();
         let mut route_set = record_routes(response)?;
         route_set.reverse();
-        let state =
-            if response.status().is_some_and(|status| status >= 200) { State::Confirmed } else { State::Early };
+        let state = if response.status().is_some_and(|status| status >= 200) {
+            State::Confirmed
+        } else {
+            State::Early
+        };
         Ok(Dialog {
             call_id: request.call_id().to_owned(),
             local_tag: request.from_tag().map(|tag| tag.to_string()).unwrap_or_default(),
@@ -205,10 +208,7 @@ impl Dialog {
 
 /// Methods whose Contact moves the target (§12.2; RFC 3311, RFC 6665, RFC 3515).
 fn is_target_refresh(method: &Method) -> bool {
-    matches!(
-        method,
-        Method::Invite | Method::Update | Method::Subscribe | Method::Notify | Method::Refer
-    )
+    matches!(method, Method::Invite | Method::Update | Method::Subscribe | Method::Notify | Method::Refer)
 }
 
 fn is_sips(uri: &str) -> bool {

@@ -50,7 +50,7 @@ impl InDialog {
     pub fn writer(&self, dialog: &Dialog, via: &str, max_forwards: u8) -> RequestWriter {
         let mut writer = RequestWriter::new(&self.method, &self.request_uri)
             .header(Header::Via, via)
-            .header(Header::MaxForwards, &max_forwards.to_string());
+            .header(Header::MaxForwards, max_forwards.to_string());
         for route in &self.routes {
             writer = writer.header(Header::Route, route);
         }
@@ -58,7 +58,7 @@ impl InDialog {
             .header(Header::From, &dialog.local)
             .header(Header::To, &dialog.remote)
             .header(Header::CallId, &dialog.call_id)
-            .header(Header::CSeq, &format!("{} {}", self.cseq, self.method.as_str()))
+            .header(Header::CSeq, format!("{} {}", self.cseq, self.method.as_str()))
     }
 }
 

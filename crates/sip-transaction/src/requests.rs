@@ -24,7 +24,7 @@ fn hop_by_hop(invite: &Message, method: Method, to_of: &Message, reason: Option<
         .copy_from(invite, Header::From)
         .copy_from(to_of, Header::To)
         .copy_from(invite, Header::CallId)
-        .header(Header::CSeq, &format!("{cseq} {}", method.as_str()));
+        .header(Header::CSeq, format!("{cseq} {}", method.as_str()));
     if let Some(reason) = reason {
         writer = writer.header(Header::Reason, reason);
     }

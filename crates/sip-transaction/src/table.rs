@@ -336,11 +336,10 @@ impl<D: Clone> Transactions<D> {
                 Machine::ClientInvite(machine) => {
                     let step = machine.receive(status, now);
                     let accepted = machine.is_accepted();
-                    if step.send == Some(Send::Ack) && live.ack.is_empty() {
-                        if let Some(invite) = &live.invite {
+                    if step.send == Some(Send::Ack) && live.ack.is_empty()
+                        && let Some(invite) = &live.invite {
                             live.ack = requests::ack(invite, message);
                         }
-                    }
                     if matches!(status, 200..300) && !accepted {
                         received = Received::Stray;
                     }

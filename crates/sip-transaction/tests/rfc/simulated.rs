@@ -175,7 +175,7 @@ impl Chance {
         }
         if invite && (200..300).contains(&status) {
             let to = message.header(Header::To).unwrap().to_owned();
-            let (_, ack) = self.writer(&Method::Ack, &message.call_id().to_owned(), &to);
+            let (_, ack) = self.writer(&Method::Ack, message.call_id(), &to);
             self.send(ack.finish());
         }
     }

@@ -276,6 +276,9 @@ impl<'a> Work<'a> {
             let oldest = self.after.iter().enumerate().filter(|(_, (_, ours))| !ours);
             let Some((at, _)) = oldest.min_by_key(|(_, (binding, _))| binding.registered_at) else { break };
             let (gone, _) = self.after.remove(at);
+            if self.is_late_for(&gone) {
+                return Err(out_of_order());
+            }
             self.remove.push(gone.key);
             self.only_prolonged = false;
         }

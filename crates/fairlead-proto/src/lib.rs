@@ -18,7 +18,7 @@ pub mod generated {
     include!(concat!(env!("OUT_DIR"), "/fairlead.rs"));
 }
 
-pub use generated::fairlead::{common, media, registrar, signaling};
+pub use generated::fairlead::{admin, common, media, registrar, signaling};
 
 /// All services and messages, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fairlead_descriptor.bin"));

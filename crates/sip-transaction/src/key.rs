@@ -2,7 +2,13 @@
 //!
 //! Keys are written into a buffer that is used again, so that looking up allocates nothing.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use sip_wire::{Header, Message, Method};
+use siphasher::sip::SipHasher13;
+
+use crate::TransactionId;
 
 /// What every branch minted by RFC 3261 begins with (§8.1.1.7).
 pub(crate) const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -59,3 +65,18 @@ fn push(key: &mut Vec<u8>, part: &str) {
     // No part of a key can hold a NUL: none of the grammars allows one.
     key.push(0);
 }
+
+/// The hash of keys that strangers choose: keyed, so that they cannot aim at one bucket.
+#[derive(Clone, Copy)]
+pub(crate) struct Hash(pub u64, pub u64);
+
+impl std::hash::BuildHasher for Hash {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, self.1)
+    }
+}
+
+/// Transactions by key.
+pub(crate) type Keys = HashMap<Arc<[u8]>, TransactionId, Hash>;

@@ -7,21 +7,27 @@
 
 mod client_invite;
 mod client_non_invite;
+mod error;
+mod incoming;
 mod key;
 mod machine;
+mod output;
 mod requests;
 mod schedule;
 mod server_invite;
 mod server_non_invite;
+mod slots;
 mod table;
 mod timers;
 
 pub use client_invite::ClientInvite;
 pub use client_non_invite::ClientNonInvite;
+pub use error::{NotOpened, NotSent};
+pub use incoming::{Received, Request};
 pub use machine::{Send, Step, Tell};
+pub use output::{Failure, Output};
 pub use server_invite::ServerInvite;
 pub use server_non_invite::ServerNonInvite;
-pub use table::{
-    Cancelled, Failure, Limits, NotOpened, NotSent, Output, Received, Request, TransactionId, Transactions,
-};
+pub use slots::TransactionId;
+pub use table::{Cancelled, Limits, Transactions};
 pub use timers::Timers;

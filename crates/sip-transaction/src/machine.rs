@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::{ClientInvite, ClientNonInvite, ServerInvite, ServerNonInvite};
+
 /// What a machine wants done after one input. The message to be sent is known by its kind; the caller keeps it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Step {
@@ -80,4 +82,63 @@ pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
 /// Whether `deadline` has come.
 pub(crate) fn due(deadline: Option<Instant>, now: Instant) -> bool {
     deadline.is_some_and(|at| at <= now)
+}
+
+/// Any of the four.
+pub(crate) enum Machine {
+    CallsOut(ClientInvite),
+    AsksOut(ClientNonInvite),
+    CalledIn(ServerInvite),
+    AskedIn(ServerNonInvite),
+}
+
+impl Machine {
+    pub fn is_client(&self) -> bool {
+        matches!(self, Machine::CallsOut(_) | Machine::AsksOut(_))
+    }
+
+    /// The request of a server transaction came again.
+    pub fn receive_again(&mut self) -> Step {
+        match self {
+            Machine::CalledIn(machine) => machine.receive_again(),
+            Machine::AskedIn(machine) => machine.receive_again(),
+            Machine::CallsOut(_) | Machine::AsksOut(_) => Step::NONE,
+        }
+    }
+
+    pub fn transport_error(&mut self) -> Step {
+        match self {
+            Machine::CallsOut(machine) => machine.transport_error(),
+            Machine::AsksOut(machine) => machine.transport_error(),
+            Machine::CalledIn(machine) => machine.transport_error(),
+            Machine::AskedIn(machine) => machine.transport_error(),
+        }
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) -> Step {
+        match self {
+            Machine::CallsOut(machine) => machine.handle_timeout(now),
+            Machine::AsksOut(machine) => machine.handle_timeout(now),
+            Machine::CalledIn(machine) => machine.handle_timeout(now),
+            Machine::AskedIn(machine) => machine.handle_timeout(now),
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Machine::CallsOut(machine) => machine.poll_timeout(),
+            Machine::AsksOut(machine) => machine.poll_timeout(),
+            Machine::CalledIn(machine) => machine.poll_timeout(),
+            Machine::AskedIn(machine) => machine.poll_timeout(),
+        }
+    }
+
+    pub fn is_terminated(&self) -> bool {
+        match self {
+            Machine::CallsOut(machine) => machine.is_terminated(),
+            Machine::AsksOut(machine) => machine.is_terminated(),
+            Machine::CalledIn(machine) => machine.is_terminated(),
+            Machine::AskedIn(machine) => machine.is_terminated(),
+        }
+    }
 }

@@ -1,0 +1,160 @@
+//! Who is there to be asked, and how to ask them.
+//!
+//! Two directories: [`Together`] for `standalone`, where the ports are objects of this process, and [`Members`] for a
+//! split edge, where they are gRPC clients of the pods that the registrar names. Nothing else differs.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use fairlead_model::id::PodRef;
+use fairlead_model::member::{Briefing, Member, Role};
+use fairlead_proto::attached::stay_attached;
+use fairlead_proto::client::{ChannelsClient, PeersClient, RegistrarClient, RelayClient, connection};
+use fairlead_proto::operator::{ChannelsPort, PeersPort, SessionsPort};
+use fairlead_proto::trace::TraceHooks;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// One pod with one of its ports.
+#[derive(Debug)]
+pub struct Door<P: ?Sized> {
+    /// The pod.
+    pub pod: PodRef,
+    /// Its name for people.
+    pub name: String,
+    /// What it does.
+    pub role: Role,
+    /// How to ask it.
+    pub port: Arc<P>,
+}
+
+impl<P: ?Sized> Clone for Door<P> {
+    fn clone(&self) -> Self {
+        Door { pod: self.pod, name: self.name.clone(), role: self.role, port: self.port.clone() }
+    }
+}
+
+/// Who is there.
+#[async_trait::async_trait]
+pub trait Directory: Send + Sync + 'static {
+    /// Every registrar.
+    async fn registrars(&self) -> Vec<Door<dyn PeersPort>>;
+    /// Every signaling pod.
+    async fn signaling(&self) -> Vec<Door<dyn ChannelsPort>>;
+    /// Every media pod.
+    async fn relays(&self) -> Vec<Door<dyn SessionsPort>>;
+}
+
+/// The roles of one process.
+#[derive(Clone, Default)]
+pub struct Together {
+    /// Its registrar.
+    pub registrars: Vec<Door<dyn PeersPort>>,
+    /// Its signaling.
+    pub signaling: Vec<Door<dyn ChannelsPort>>,
+    /// Its relay.
+    pub relays: Vec<Door<dyn SessionsPort>>,
+}
+
+#[async_trait::async_trait]
+impl Directory for Together {
+    async fn registrars(&self) -> Vec<Door<dyn PeersPort>> {
+        self.registrars.clone()
+    }
+
+    async fn signaling(&self) -> Vec<Door<dyn ChannelsPort>> {
+        self.signaling.clone()
+    }
+
+    async fn relays(&self) -> Vec<Door<dyn SessionsPort>> {
+        self.relays.clone()
+    }
+}
+
+/// The pods that the registrar names, over gRPC. Admin is a member itself.
+pub struct Members {
+    registrar: RegistrarClient,
+    briefings: watch::Receiver<Option<Arc<Briefing>>>,
+    connections: Mutex<HashMap<SocketAddr, tonic::transport::Channel>>,
+}
+
+impl Members {
+    /// Attaches to a registrar (`HOST:PORT` each; a name may stand for several) as `who` and stays attached. To be
+    /// called inside the runtime.
+    pub fn attach(registrars: Vec<String>, who: Member) -> Self {
+        let start = usize::try_from(who.pod.0 & 0xffff).unwrap_or_default();
+        let briefings =
+            stay_attached(Arc::new(RegistrarClient::connect(registrars.clone(), start)), who, || (0, false));
+        Members {
+            registrar: RegistrarClient::connect(registrars, start),
+            briefings,
+            connections: Mutex::default(),
+        }
+    }
+
+    /// Whether a registrar has said who is there.
+    pub fn is_briefed(&self) -> bool {
+        self.briefings.borrow().is_some()
+    }
+
+    /// Tells when that changes.
+    pub fn briefings(&self) -> watch::Receiver<Option<Arc<Briefing>>> {
+        self.briefings.clone()
+    }
+
+    fn of(&self, role: Role) -> Vec<Member> {
+        let briefing = self.briefings.borrow().clone();
+        let members = briefing.iter().flat_map(|briefing| &briefing.members);
+        members.filter(|member| member.role == role).cloned().collect()
+    }
+
+    /// One connection for each address, kept as long as somebody there is a member.
+    fn connection(&self, to: SocketAddr) -> tonic::transport::Channel {
+        let mut connections = self.connections.lock();
+        if let Some(briefing) = self.briefings.borrow().as_deref() {
+            connections.retain(|at, _| *at == to || briefing.members.iter().any(|member| member.grpc == *at));
+        }
+        connections.entry(to).or_insert_with(|| connection(to)).clone()
+    }
+}
+
+#[async_trait::async_trait]
+impl Directory for Members {
+    async fn registrars(&self) -> Vec<Door<dyn PeersPort>> {
+        let door = |pod: PodRef, name: String, to: SocketAddr| Door {
+            pod,
+            name,
+            role: Role::Registrar,
+            port: Arc::new(PeersClient::new(self.connection(to))) as Arc<dyn PeersPort>,
+        };
+        let known = self.of(Role::Registrar);
+        if !known.is_empty() {
+            return known.into_iter().map(|member| door(member.pod, member.name, member.grpc)).collect();
+        }
+        // Before the first briefing the addresses behind the configured names are all there is.
+        let addresses = self.registrar.addresses().await;
+        addresses.into_iter().map(|to| door(PodRef(0), to.to_string(), to)).collect()
+    }
+
+    async fn signaling(&self) -> Vec<Door<dyn ChannelsPort>> {
+        let door = |member: Member| Door {
+            pod: member.pod,
+            name: member.name,
+            role: member.role,
+            port: Arc::new(ChannelsClient::new(self.connection(member.grpc))) as Arc<dyn ChannelsPort>,
+        };
+        self.of(Role::Signaling).into_iter().map(door).collect()
+    }
+
+    async fn relays(&self) -> Vec<Door<dyn SessionsPort>> {
+        let door = |member: Member| Door {
+            pod: member.pod,
+            name: member.name,
+            role: member.role,
+            port: Arc::new(RelayClient::new(self.connection(member.grpc), TraceHooks::default()))
+                as Arc<dyn SessionsPort>,
+        };
+        self.of(Role::Media).into_iter().map(door).collect()
+    }
+}

@@ -1,0 +1,79 @@
+//! Everything on one port: gRPC with reflection and health, REST, OpenAPI, and what kubelet and Prometheus ask.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use fairlead_proto::DESCRIPTORS;
+use fairlead_proto::admin::v1::admin_server::AdminServer;
+use fairlead_runtime::common::Handles;
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+
+use crate::auth::{Access, guard};
+use crate::engine::Engine;
+use crate::grpc::AdminService;
+use crate::{openapi, rest};
+
+/// The largest body taken, bytes: all that is asked fits into a path.
+const LARGEST_BODY: usize = 64 * 1024;
+
+/// Requests that are carried out at once; more wait.
+const AT_ONCE: usize = 64;
+
+/// How long admin waits for requests that are under way when it ends.
+const LAST_REQUESTS: Duration = Duration::from_secs(3);
+
+/// Reflection could not be made of the descriptors that were built in.
+#[derive(Debug, thiserror::Error)]
+#[error("the descriptors for gRPC reflection are not readable")]
+pub struct BadDescriptors(#[source] tonic_reflection::server::Error);
+
+/// All routes. To be called inside the runtime.
+pub async fn router(engine: Engine, access: Access, handles: &Handles) -> Result<Router, BadDescriptors> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<AdminServer<AdminService>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(BadDescriptors)?;
+    let grpc = Routes::new(AdminServer::new(AdminService::new(engine.clone())))
+        .add_service(health)
+        .add_service(reflection)
+        .prepare()
+        .into_axum_router();
+    let guarded = rest::router(engine)
+        .route("/openapi.json", get(openapi_json))
+        .merge(grpc)
+        .fallback(rest::not_found)
+        .layer(tower::limit::GlobalConcurrencyLimitLayer::new(AT_ONCE))
+        .layer(axum::middleware::from_fn_with_state(access, guard))
+        .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
+        .layer(CatchPanicLayer::new());
+    Ok(fairlead_runtime::http::router(handles.health.clone(), handles.metrics.clone()).merge(guarded))
+}
+
+/// Serves until the drain says stop, and a little longer for requests that are under way.
+pub async fn serve(listener: TcpListener, router: Router, handles: &Handles) -> std::io::Result<()> {
+    let stop = handles.drain.stopping();
+    let ready = handles.health.flag("admin");
+    ready.set(true);
+    let stopped = stop.clone();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    tokio::select! {
+        served = async { serving.await } => served,
+        () = async {
+            stopped.cancelled().await;
+            tokio::time::sleep(LAST_REQUESTS).await;
+        } => Ok(()),
+    }
+}
+
+async fn openapi_json() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], openapi::text())
+}

@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub mod acl;
+pub mod codecs;
+mod general;
 pub mod kinds;
+mod media;
 mod nat;
 pub mod options;
 mod policy;
@@ -16,7 +19,9 @@ mod settings;
 pub mod value;
 
 pub use acl::Acl;
+pub use general::General;
 pub use kinds::{Host, Insecure, PeerType};
+pub use media::{MailOptions, MediaOptions};
 pub use nat::NatSetting;
 pub use policy::host_and_port;
 pub use row::RuntimeColumns;
@@ -24,10 +29,7 @@ pub use secret::Secret;
 pub use settings::{GeneralFull, Listener};
 
 use crate::flow::Transport;
-use kinds::{
-    AmaFlags, CallingPres, Codecs, DirectMedia, DtlsSetup, DtmfMode, FaxDetect, Fingerprint, Overlap,
-    ProgressInband, SendRpid, SessionRefresher, SessionTimers, T38, TagLength, TrustIdOutbound, VideoSupport,
-};
+use kinds::{AmaFlags, CallingPres, Overlap, SendRpid, SessionRefresher, SessionTimers, TrustIdOutbound};
 
 /// The NAT settings in effect for one leg or binding, after the auto values were decided (`nat=` of chan_sip).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,84 +51,6 @@ pub enum RtpSource {
     Signalling,
     /// Anywhere. Whoever guesses the port first is heard.
     Any,
-}
-
-/// `[general]` of sip.conf without secrets, as signaling needs it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct General {
-    /// `realm`: of every challenge.
-    pub realm: String,
-    /// `useragent`: of User-Agent and Server.
-    pub user_agent: String,
-    /// `auth_algorithms`: digest algorithms to challenge with, strongest first.
-    pub auth_algorithms: Vec<String>,
-    /// `t1min`: least round trip assumed, milliseconds.
-    pub t1_min_ms: u32,
-    /// `timert1`: T1 where a peer has none of its own, milliseconds.
-    pub t1_ms: u32,
-    /// `timerb`: how long a request waits for a final answer, milliseconds.
-    pub timer_b_ms: u32,
-    /// `nat`: for requests of which nobody knows yet whose they are.
-    #[serde(default)]
-    pub nat: NatSetting,
-    /// `maxforwards` of requests that we begin, 1 to 255.
-    #[serde(default = "default_max_forwards")]
-    pub max_forwards: u8,
-    /// `auth_options_requests`: OPTIONS out of a dialog need credentials.
-    #[serde(default)]
-    pub auth_options: bool,
-    /// `tcpauthtimeout`: seconds a connection may stay without having authenticated.
-    #[serde(default = "default_tcp_auth_timeout")]
-    pub tcp_auth_timeout: u32,
-    /// `tcpauthlimit`: how many such connections there may be at once.
-    #[serde(default = "default_tcp_auth_limit")]
-    pub tcp_auth_limit: u32,
-    /// `sdpsession`: the s= line of descriptions that we make.
-    #[serde(default = "default_sdp_session")]
-    pub sdp_session: String,
-    /// `sdpowner`: the user name in their o= line.
-    #[serde(default = "default_sdp_owner")]
-    pub sdp_owner: String,
-}
-
-fn default_max_forwards() -> u8 {
-    70
-}
-
-fn default_tcp_auth_timeout() -> u32 {
-    30
-}
-
-fn default_tcp_auth_limit() -> u32 {
-    100
-}
-
-fn default_sdp_session() -> String {
-    "Fairlead".to_owned()
-}
-
-fn default_sdp_owner() -> String {
-    "-".to_owned()
-}
-
-impl Default for General {
-    fn default() -> Self {
-        General {
-            realm: "asterisk".to_owned(),
-            user_agent: concat!("Fairlead/", env!("CARGO_PKG_VERSION")).to_owned(),
-            auth_algorithms: vec!["MD5".to_owned()],
-            t1_min_ms: 100,
-            t1_ms: 500,
-            timer_b_ms: 32_000,
-            nat: NatSetting::default(),
-            max_forwards: default_max_forwards(),
-            auth_options: false,
-            tcp_auth_timeout: default_tcp_auth_timeout(),
-            tcp_auth_limit: default_tcp_auth_limit(),
-            sdp_session: default_sdp_session(),
-            sdp_owner: default_sdp_owner(),
-        }
-    }
 }
 
 /// Where a peer's definition lives.
@@ -343,147 +267,6 @@ pub struct OutboundProxy {
     pub port: Option<u16>,
     /// For every request, whatever its Route says.
     pub force: bool,
-}
-
-/// The media options of a peer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MediaOptions {
-    /// `allow`, `disallow`
-    pub codecs: Codecs,
-    /// `rtpsource` (ours): where RTP of a peer with comedia may come from.
-    pub rtp_source: RtpSource,
-    /// `rtptimeout`, seconds; 0 never.
-    pub rtp_timeout: u32,
-    /// `rtpholdtimeout`, seconds; 0 never.
-    pub rtp_hold_timeout: u32,
-    /// `rtpkeepalive`, seconds; 0 never.
-    pub rtp_keepalive: u32,
-    /// `directmedia`
-    pub direct_media: DirectMedia,
-    /// `dtmfmode`
-    pub dtmf_mode: DtmfMode,
-    /// `rfc2833compensate`
-    pub rfc2833_compensate: bool,
-    /// `preferred_codec_only`
-    pub preferred_codec_only: bool,
-    /// `ignore_requested_pref`
-    pub ignore_requested_pref: bool,
-    /// `autoframing`
-    pub auto_framing: bool,
-    /// `g726nonstandard`
-    pub g726_nonstandard: bool,
-    /// `videosupport`
-    pub video: VideoSupport,
-    /// `textsupport`
-    pub text: bool,
-    /// `maxcallbitrate`, kbit/s.
-    pub max_call_bitrate: u32,
-    /// `progressinband`
-    pub progress_inband: ProgressInband,
-    /// `ignoresdpversion`
-    pub ignore_sdp_version: bool,
-    /// `t38pt_udptl`
-    pub t38: T38,
-    /// `t38pt_usertpsource`
-    pub t38_use_rtp_source: bool,
-    /// `faxdetect`
-    pub fax_detect: FaxDetect,
-    /// `discard_remote_hold_retrieval`
-    pub discard_hold: bool,
-    /// `rtp_engine`
-    pub rtp_engine: String,
-    /// `encryption`
-    pub encryption: bool,
-    /// `encryption_taglen`
-    pub encryption_tag: TagLength,
-    /// `avpf`
-    pub avpf: bool,
-    /// `force_avp`
-    pub force_avp: bool,
-    /// `rtcp_mux`
-    pub rtcp_mux: bool,
-    /// `icesupport`
-    pub ice: bool,
-    /// `dtlsenable`
-    pub dtls: bool,
-    /// `dtlssetup`
-    pub dtls_setup: DtlsSetup,
-    /// `dtlsfingerprint`
-    pub dtls_fingerprint: Fingerprint,
-    /// `dtlsverify`, `dtlsrekey`, `dtlscertfile` and the other `dtls…` options as written.
-    pub dtls_options: Vec<(String, String)>,
-}
-
-impl Default for MediaOptions {
-    fn default() -> Self {
-        MediaOptions {
-            codecs: Codecs::default(),
-            rtp_source: RtpSource::default(),
-            rtp_timeout: 0,
-            rtp_hold_timeout: 0,
-            rtp_keepalive: 0,
-            direct_media: DirectMedia::default(),
-            dtmf_mode: DtmfMode::default(),
-            rfc2833_compensate: false,
-            preferred_codec_only: false,
-            ignore_requested_pref: false,
-            auto_framing: false,
-            g726_nonstandard: false,
-            video: VideoSupport::default(),
-            text: false,
-            max_call_bitrate: 384,
-            progress_inband: ProgressInband::default(),
-            ignore_sdp_version: false,
-            t38: T38::default(),
-            t38_use_rtp_source: false,
-            fax_detect: FaxDetect::default(),
-            discard_hold: false,
-            rtp_engine: "asterisk".to_owned(),
-            encryption: false,
-            encryption_tag: TagLength::default(),
-            avpf: false,
-            force_avp: false,
-            rtcp_mux: false,
-            ice: false,
-            dtls: false,
-            dtls_setup: DtlsSetup::default(),
-            dtls_fingerprint: Fingerprint::default(),
-            dtls_options: Vec::new(),
-        }
-    }
-}
-
-/// The mailbox options of a peer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MailOptions {
-    /// `mailbox`
-    pub mailboxes: Vec<String>,
-    /// `hasvoicemail`
-    pub has_voicemail: bool,
-    /// `subscribemwi`
-    pub subscribe_mwi: bool,
-    /// `vmexten`
-    pub vm_exten: String,
-    /// `unsolicited_mailbox`
-    pub unsolicited_mailbox: Option<String>,
-    /// `mwi_from`
-    pub mwi_from: Option<String>,
-    /// `buggymwi`
-    pub buggy_mwi: bool,
-}
-
-impl Default for MailOptions {
-    fn default() -> Self {
-        MailOptions {
-            mailboxes: Vec::new(),
-            has_voicemail: false,
-            subscribe_mwi: false,
-            vm_exten: "asterisk".to_owned(),
-            unsolicited_mailbox: None,
-            mwi_from: None,
-            buggy_mwi: false,
-        }
-    }
 }
 
 impl Default for Peer {

@@ -164,6 +164,13 @@ impl Builder {
             let text = format!("peer '{}' has no 'secret': anybody may use its name", section.name);
             self.say(&section.file, section.line, text);
         }
+        let own = Some(&peer.auth_algorithms).filter(|own| !own.is_empty());
+        let takes_md5 = own.unwrap_or(&self.general.auth_algorithms).iter().any(|name| name == "MD5");
+        if peer.md5_secret.is_some() && peer.secret.is_none() && !takes_md5 {
+            let text =
+                format!("peer '{}' has only an 'md5secret', but 'auth_algorithms' has no MD5", section.name);
+            self.say(&section.file, section.line, text);
+        }
         Some(peer)
     }
 

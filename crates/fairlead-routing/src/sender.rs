@@ -21,8 +21,9 @@ pub enum Sender {
     },
     /// Nobody we know, and guests are welcome (`allowguest`).
     Guest,
-    /// Nobody we know, and guests are not. It is challenged like anybody and can never succeed, so that names are
-    /// not given away (`alwaysauthreject`): 401, and after an answer 403.
+    /// Nobody we know while guests are not welcome, or a known name from where it may not come. It is challenged
+    /// like anybody and can never succeed, so that names are not given away (`alwaysauthreject`): 401, and after
+    /// an answer 403.
     Decoy,
     /// No, with this.
     Refused(Refusal),
@@ -85,7 +86,11 @@ pub fn sender(
         };
     };
     if !peer.acl.permits(source) {
-        return Sender::Refused(Refusal::new(403, "Forbidden"));
+        // A name that is refused at once is a name that exists.
+        return match by == Matched::Name && general.always_auth_reject {
+            true => Sender::Decoy,
+            false => Sender::Refused(Refusal::new(403, "Forbidden")),
+        };
     }
     let trusted_here = peer.insecure.invite && !peer.is_dynamic() && statics.has(&peer.name, source);
     Sender::Known { must_prove: peer.has_secret() && !trusted_here, peer: peer.clone(), by }
@@ -203,11 +208,17 @@ mod tests {
     }
 
     #[test]
-    fn an_acl_refuses_before_any_challenge() {
+    fn an_acl_refuses_without_giving_the_name_away() {
         let mut peer = (*phone("2001")).clone();
         peer.acl.add(false, "0.0.0.0/0").unwrap();
-        let scene = Scene { named: Some(arc(peer)), ..Scene::new() };
+        let mut scene = Scene { named: Some(arc(peer)), ..Scene::new() };
+        assert_eq!(scene.who("198.51.100.7:5060"), Sender::Decoy);
+        scene.general.always_auth_reject = false;
         assert!(matches!(scene.who("198.51.100.7:5060"), Sender::Refused(r) if r.status == 403));
+        let mut trunk = trunk("trunk", "192.0.2.9");
+        trunk.acl.add(false, "0.0.0.0/0").unwrap();
+        let scene = Scene { statics: vec![arc(trunk)], ..Scene::new() };
+        assert!(matches!(scene.who("192.0.2.9:5060"), Sender::Refused(r) if r.status == 403));
     }
 
     #[test]

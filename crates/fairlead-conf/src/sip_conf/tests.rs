@@ -172,6 +172,17 @@ fn a_minimum_above_the_maximum_gives_way() {
 }
 
 #[test]
+fn an_md5secret_needs_md5() {
+    let phone = "[7]\ntype=user\nmd5secret=0123456789abcdef0123456789abcdef\n";
+    assert_eq!(said(&good(phone)), [""; 0]);
+    let conf = good(&format!("[general]\nauth_algorithms=sha-256\n{phone}"));
+    assert_eq!(
+        said(&conf),
+        ["sip.conf:3: warning: peer '7' has only an 'md5secret', but 'auth_algorithms' has no MD5"]
+    );
+}
+
+#[test]
 fn a_file_that_is_not_there_is_an_error() {
     let broken = read("sip.conf", &mut crate::no_includes).unwrap_err();
     assert_eq!(broken.to_string(), "sip.conf:1: error: there is no such file");

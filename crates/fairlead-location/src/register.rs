@@ -306,11 +306,10 @@ impl<'a> Work<'a> {
         };
         let changes = !put.is_empty() || !remove.is_empty();
         let refresh_only = self.only_prolonged && !put.is_empty() && remove.is_empty();
-        let path_in_use = self.peer.support_path && !put.is_empty();
         Plan {
             registered: Registered {
                 contacts,
-                path: if path_in_use { self.request.path.clone() } else { Vec::new() },
+                path: if self.peer.support_path { self.request.path.clone() } else { Vec::new() },
                 qualify: self.peer.qualify_ms.is_some() && changes && !refresh_only,
             },
             columns: changes.then(|| runtime_columns(&bindings, self.general, self.now)),

@@ -20,4 +20,4 @@ pub use qualify::{qualify_binding, qualify_static};
 pub use sender::{Matched, Sender, name_to_look_up, sender};
 pub use targets::{Callee, Dialled, is_full, targets};
 pub use trusted::trusted;
-pub use way::{binding_way, static_uri, static_way};
+pub use way::{binding_way, contact_uri, static_uri, static_way};

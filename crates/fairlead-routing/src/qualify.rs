@@ -4,7 +4,7 @@ use fairlead_model::ask::QualifyTarget;
 use fairlead_model::binding::{Binding, Qualify};
 use fairlead_model::peer::Peer;
 
-use crate::way::{binding_way, static_uri, static_way};
+use crate::way::{binding_way, contact_uri, static_uri, static_way};
 
 /// A registered contact, for the pod that owns its flow; `None` when the peer is not qualified.
 pub fn qualify_binding(peer: &Peer, binding: &Binding) -> Option<QualifyTarget> {
@@ -12,7 +12,7 @@ pub fn qualify_binding(peer: &Peer, binding: &Binding) -> Option<QualifyTarget> 
     Some(QualifyTarget {
         peer: peer.name.clone(),
         key: Some(binding.key.clone()),
-        uri: binding.uri.clone(),
+        uri: contact_uri(binding),
         route,
         hop,
         limit_ms: peer.qualify_ms?,

@@ -7,7 +7,7 @@ use fairlead_model::binding::{Binding, QualifyState};
 use fairlead_model::flow::Flow;
 use fairlead_model::peer::Peer;
 
-use crate::way::{binding_way, static_uri, static_way};
+use crate::way::{binding_way, contact_uri, static_uri, static_way};
 
 /// What was dialled, and by whom.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +71,7 @@ fn contact_target(peer: &Peer, contact: &Binding) -> Option<Target> {
     let (hop, route) = binding_way(peer, contact)?;
     Some(Target {
         policy: peer.leg_policy(contact.nat),
-        uri: contact.uri.clone(),
+        uri: contact_uri(contact),
         route,
         hop,
         binding: Some(contact.key.clone()),

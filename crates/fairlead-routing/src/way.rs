@@ -47,6 +47,27 @@ pub fn static_uri(peer: &Peer, user: &str) -> Option<String> {
     })
 }
 
+/// The Request-URI for a registered contact: the Contact without what may not stand there (headers and the
+/// method parameter, RFC 3261 §19.1.1).
+pub fn contact_uri(binding: &Binding) -> String {
+    let Ok(uri) = Uri::parse(&binding.uri) else { return binding.uri.clone() };
+    let headers = uri.headers().map_or(0, |headers| headers.len() + 1);
+    let kept = binding.uri.get(..binding.uri.len().saturating_sub(headers)).unwrap_or(&binding.uri);
+    match uri.param("method") {
+        None => kept.to_owned(),
+        Some(_) => {
+            let base = kept.len().saturating_sub(uri.params_str().len());
+            let (base, params) = kept.split_at_checked(base).unwrap_or((kept, ""));
+            let is_method = |param: &&str| {
+                let name = param.split('=').next().unwrap_or_default();
+                !name.eq_ignore_ascii_case("method")
+            };
+            let params: Vec<_> = params.split(';').filter(is_method).collect();
+            format!("{base}{}", params.join(";"))
+        }
+    }
+}
+
 /// Where it is configured to be.
 fn host(peer: &Peer) -> Option<String> {
     match &peer.host {
@@ -125,6 +146,20 @@ mod tests {
         }
         let strange = Binding { uri: "sip:a@h;transport=sctp".to_owned(), ..binding() };
         assert_eq!(binding_way(&phone("2001"), &strange), None);
+    }
+
+    #[test]
+    fn rfc3261_19_1_1_a_request_uri_has_no_headers_and_no_method() {
+        let cases = [
+            ("sip:a@h:5070;x=1", "sip:a@h:5070;x=1"),
+            ("sip:a@h;x=1?Subject=y&Priority=z", "sip:a@h;x=1"),
+            ("sip:a@h;method=BYE;x=1?Subject=y", "sip:a@h;x=1"),
+            ("sip:a@h;Method=BYE", "sip:a@h"),
+            ("sip:a?b@h", "sip:a?b@h"),
+        ];
+        for (uri, expected) in cases {
+            assert_eq!(contact_uri(&Binding { uri: uri.to_owned(), ..binding() }), expected);
+        }
     }
 
     #[test]

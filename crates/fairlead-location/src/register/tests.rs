@@ -381,6 +381,7 @@ fn rfc3327_path_is_kept_and_echoed_if_the_phone_knows_it() {
     let knows = RegisterRequest { supports_path: true, ..request.clone() };
     let plan = scene.take(&knows);
     assert_eq!((&plan.put[0].path, &plan.registered.path), (&path, &path));
+    assert_eq!(scene.ask(&knows).unwrap().registered.path, path, "asked again, the same answer");
     let other_way = RegisterRequest { path: vec!["<sip:p3;lr>".to_owned()], ..later(&knows) };
     assert!(!scene.ask(&other_way).unwrap().refresh_only);
     scene.peer.support_path = false;

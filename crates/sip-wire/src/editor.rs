@@ -170,10 +170,7 @@ impl Editor {
         let mut head = Head::with_capacity(message.bytes().len() + 256 + body.len());
         match &self.uri {
             Some(uri) if message.is_request() => head.request_line(message.method(), uri),
-            _ => {
-                head.raw(message.start_line());
-                head.end_line();
-            }
+            _ => head.start_line(message.start_line()),
         }
         let mut has_length = false;
         for line in &self.lines {

@@ -20,12 +20,23 @@ pub struct StreamFramer {
 enum State {
     /// Between messages. The number of CRLFs seen since the last message or ping: two of them are a ping.
     Between { line_ends: u8 },
-    /// In the header section; octets before `scanned` hold no end of it.
-    Head { scanned: usize },
+    /// In the header section.
+    Head(HeadSearch),
     /// The header section is read, the body is awaited.
     Body { index: Box<Index>, length: usize },
     /// The stream cannot go on.
     Broken(MalformedReason),
+}
+
+/// How far the search for the end of the header section has come, so that no octet is searched twice.
+#[derive(Debug, Default)]
+struct HeadSearch {
+    /// Where the line begins that has not ended yet.
+    line: usize,
+    /// Where no LF stands between here and `line`.
+    searched: usize,
+    /// The start line ended with a bare LF, so lines may; else only CRLF ends one, as in the index.
+    lone_lf: bool,
 }
 
 /// What came out of the stream.
@@ -71,12 +82,12 @@ impl StreamFramer {
                     if let Some(frame) = self.skip_line_ends() {
                         return Ok(Some(frame));
                     }
-                    if self.buffer.is_empty() || self.buffer.first() == Some(&b'\r') {
+                    if matches!(self.buffer.as_ref(), [] | [b'\r']) {
                         return Ok(None);
                     }
-                    self.state = State::Head { scanned: 0 };
+                    self.state = State::Head(HeadSearch::default());
                 }
-                State::Head { .. } => {
+                State::Head(_) => {
                     if !self.read_head()? {
                         return Ok(None);
                     }
@@ -103,7 +114,6 @@ impl StreamFramer {
                     continue;
                 }
                 // A CR that no LF follows is left to the parser, which refuses it.
-                [b'\r'] | [] => return None,
                 _ => return None,
             }
             *line_ends += 1;
@@ -116,8 +126,8 @@ impl StreamFramer {
 
     /// True when the header section is complete and the next state is set.
     fn read_head(&mut self) -> Result<bool, Malformed> {
-        let State::Head { scanned } = &mut self.state else { return Ok(false) };
-        let Some(end) = head_end(&self.buffer, scanned) else {
+        let State::Head(search) = &mut self.state else { return Ok(false) };
+        let Some(end) = search.advance(&self.buffer) else {
             if self.buffer.len() > self.limits.max_message {
                 return Err(self.fail(MalformedReason::TooLarge));
             }
@@ -172,18 +182,24 @@ impl StreamFramer {
     }
 }
 
-/// Where the header section ends. Remembers in `scanned` the start of the last line it saw.
-///
-/// Lines end with CRLF, or with a bare LF when the start line did; only a line end of that kind counts, as in the index.
-fn head_end(buffer: &[u8], scanned: &mut usize) -> Option<usize> {
-    loop {
-        let line = buffer.get(*scanned..)?;
-        let length = memchr::memchr(b'\n', line)? + 1;
-        let text = line.get(..length)?;
-        let lone_lf = buffer.get(..memchr::memchr(b'\n', buffer)?)?.last() != Some(&b'\r');
-        if text == b"\r\n" || (text == b"\n" && lone_lf) {
-            return Some(*scanned + length);
+impl HeadSearch {
+    /// Where the header section ends, or `None` when that has not come yet.
+    fn advance(&mut self, buffer: &[u8]) -> Option<usize> {
+        loop {
+            let Some(length) = memchr::memchr(b'\n', buffer.get(self.searched..)?) else {
+                self.searched = buffer.len();
+                return None;
+            };
+            let next = self.searched + length + 1;
+            let line = buffer.get(self.line..next)?;
+            if self.line == 0 {
+                self.lone_lf = !line.ends_with(b"\r\n");
+            }
+            if line == b"\r\n" || (line == b"\n" && self.lone_lf) {
+                return Some(next);
+            }
+            self.line = next;
+            self.searched = next;
         }
-        *scanned += length;
     }
 }

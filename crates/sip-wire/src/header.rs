@@ -184,6 +184,9 @@ impl fmt::Display for Header {
     }
 }
 
+// `Message::check_mandatory` keeps one bit for each.
+const _: () = assert!(Header::ALL.len() <= 128);
+
 const LONGEST: usize = 20;
 
 /// Room for the most header names of one length.

@@ -44,9 +44,10 @@ pub(crate) struct Line {
     pub whole: Span,
     /// The value without white space at its ends; in [`Index::side`] when `aside`.
     pub value: Span,
-    /// The value was folded or is not UTF-8: a clean copy is in [`Index::side`].
+    /// The value was folded, holds a bare CR or LF, or is not UTF-8: a clean copy is in [`Index::side`].
     pub aside: bool,
-    /// The line may go out as it came in (its folds, if any, end in CRLF).
+    /// The line may go out as it came in: it holds no CR or LF but in folds that begin with CRLF and hold more than
+    /// white space. A fold of white space alone looks like the end of the header section to some readers.
     pub verbatim: bool,
 }
 
@@ -124,11 +125,13 @@ struct Pass<'a> {
     index: Index,
 }
 
-/// A line that was found: where it ends, where the next begins, and whether it was folded.
+/// A line that was found: where it ends, where the next begins, and what stands in it.
 struct Found {
     end: usize,
     next: usize,
     folded: bool,
+    /// It holds a CR or LF that ends no line.
+    bare: bool,
 }
 
 impl Pass<'_> {
@@ -187,19 +190,19 @@ impl Pass<'_> {
         let end = memchr::memchr2(b'\r', b'\n', self.bytes)?;
         if self.octet(end) == Some(b'\n') {
             self.lone_lf = true;
-            return Some(Found { end, next: end + 1, folded: false });
+            return Some(Found { end, next: end + 1, folded: false, bare: false });
         }
         if self.octet(end + 1)? != b'\n' {
             self.index.note(MalformedReason::LineEnd);
             return self.line_end();
         }
-        Some(Found { end, next: end + 2, folded: false })
+        Some(Found { end, next: end + 2, folded: false, bare: false })
     }
 
     /// Where the line ends that begins here, its folds included (RFC 3261 §7.3.1).
     fn line_end(&mut self) -> Option<Found> {
         let mut from = self.at;
-        let mut folded = false;
+        let (mut folded, mut bare) = (false, false);
         loop {
             let end = from + memchr::memchr2(b'\r', b'\n', self.bytes.get(from..)?)?;
             let next = match (self.octet(end)?, self.lone_lf) {
@@ -207,6 +210,7 @@ impl Pass<'_> {
                 (b'\r', _) if self.octet(end + 1)? == b'\n' => end + 2,
                 _ => {
                     self.index.note(MalformedReason::LineEnd);
+                    bare = true;
                     from = end + 1;
                     continue;
                 }
@@ -216,7 +220,7 @@ impl Pass<'_> {
                     folded = true;
                     from = next;
                 }
-                _ => return Some(Found { end, next, folded }),
+                _ => return Some(Found { end, next, folded, bare }),
             }
         }
     }
@@ -234,7 +238,7 @@ impl Pass<'_> {
         let value = line.get(colon + 1..).unwrap_or_default();
         let trimmed = trim(value);
         let is_text = std::str::from_utf8(trimmed).is_ok();
-        let aside = found.folded || !is_text;
+        let aside = found.folded || found.bare || !is_text;
         let value = if aside {
             self.put_aside(trimmed)
         } else {
@@ -247,7 +251,7 @@ impl Pass<'_> {
             whole: Span::new(self.at, found.end),
             value,
             aside,
-            verbatim: !(found.folded && self.lone_lf),
+            verbatim: !found.bare && !(found.folded && (self.lone_lf || has_blank_fold(line))),
         });
     }
 
@@ -337,6 +341,10 @@ fn is_uri_text(uri: &[u8]) -> bool {
     uri.first().is_some_and(u8::is_ascii_alphabetic)
         && !uri.iter().any(|octet| octet.is_ascii_control() || matches!(octet, b' ' | b'<' | b'>' | b'"'))
         && std::str::from_utf8(uri).is_ok()
+}
+
+fn has_blank_fold(line: &[u8]) -> bool {
+    line.split(|octet| *octet == b'\n').skip(1).any(|fold| trim(fold).is_empty())
 }
 
 fn lossy(bytes: &[u8]) -> Text {

@@ -32,6 +32,7 @@ pub struct NameAddrView<'a> {
     pub uri: &'a str,
     /// The parameters behind it as written, from the first `;` on.
     pub params: &'a str,
+    tag: Option<&'a str>,
 }
 
 impl<'a> NameAddrView<'a> {
@@ -55,7 +56,7 @@ impl<'a> NameAddrView<'a> {
             }
         };
         let (uri, params) = rest.strip_prefix('<')?.split_once('>')?;
-        NameAddrView { display, uri, params: scan::trim(params) }.checked()
+        NameAddrView::checked(display, uri, scan::trim(params))
     }
 
     /// Without `<>` all parameters are the header field's, and `?` and `,` may not stand in the URI (§20.10).
@@ -65,11 +66,18 @@ impl<'a> NameAddrView<'a> {
         if uri.contains(['?', ',']) {
             return None;
         }
-        NameAddrView { display: None, uri, params }.checked()
+        NameAddrView::checked(None, uri, params)
     }
 
-    fn checked(self) -> Option<NameAddrView<'a>> {
-        (!self.uri.is_empty() && Params::are_sound(self.params)).then_some(self)
+    fn checked(display: Option<&'a str>, uri: &'a str, params: &'a str) -> Option<NameAddrView<'a>> {
+        let mut tag = None;
+        let mut list = Params::new(params);
+        for (name, value) in &mut list {
+            if tag.is_none() && name.eq_ignore_ascii_case("tag") {
+                tag = value.filter(|tag| !tag.is_empty());
+            }
+        }
+        (!uri.is_empty() && list.is_sound()).then_some(NameAddrView { display, uri, params, tag })
     }
 
     /// The value of a parameter as written; `""` when it has none. Names match in any case.
@@ -79,7 +87,7 @@ impl<'a> NameAddrView<'a> {
 
     /// The tag.
     pub fn tag(&self) -> Option<&'a str> {
-        self.param("tag").filter(|tag| !tag.is_empty())
+        self.tag
     }
 
     /// The display name without its quotes and escapes.

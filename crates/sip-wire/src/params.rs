@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::scan;
+use crate::scan::{self, Set};
 
 pub use crate::auth_params::{AuthParams, AuthParamsError};
 
 /// The parameters of a header value or URI, in order: name, and value as written (a quoted string keeps its quotes).
 ///
-/// Iteration ends at the first defect; [`Params::are_sound`] tells whether there is one.
+/// Iteration ends at the first defect; [`Params::is_sound`] tells afterwards whether there was one.
 #[derive(Clone, Debug)]
 pub struct Params<'a> {
     rest: Option<&'a str>,
@@ -29,7 +29,12 @@ impl<'a> Params<'a> {
     pub fn are_sound(text: &str) -> bool {
         let mut params = Params::new(text);
         while params.next().is_some() {}
-        params.sound
+        params.is_sound()
+    }
+
+    /// True while no defect was met.
+    pub fn is_sound(&self) -> bool {
+        self.sound
     }
 
     /// The first parameter of that name; `""` for one without a value. Names match in any case.
@@ -60,17 +65,19 @@ impl<'a> Iterator for Params<'a> {
 }
 
 /// `token`, and the `[]/:&+$` that URI parameters may have (RFC 3261 §25.1 `param-unreserved`).
+static NAME: Set = Set::alphanumeric_and(b"-.!%*_+`'~[]/:&$");
+
+/// What an unquoted value is made of.
+static VALUE: Set = Set::printing_without(b"\"<>,;");
+
 fn is_param_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|octet| scan::is_token_octet(octet) || b"[]/:&$".contains(&octet))
+    !name.is_empty() && NAME.has_all(name)
 }
 
-/// A whole quoted string, or text without white space, quotes, angles and controls.
+/// A whole quoted string, or text without white space, quotes, angles and controls. An empty value is not in the
+/// grammar, but `lr=` is in use and means what `lr` means.
 fn is_param_value(value: &str) -> bool {
-    if value.starts_with('"') {
-        return scan::quoted_end(value) == Some(value.len());
-    }
-    // An empty value is not in the grammar, but `lr=` is in use and means what `lr` means.
-    value.bytes().all(|octet| octet > b' ' && octet != 0x7f && !b"\"<>,;".contains(&octet))
+    if value.starts_with('"') { scan::quoted_end(value) == Some(value.len()) } else { VALUE.has_all(value) }
 }
 
 /// The value as quoted string (RFC 3261 §25.1): `"` and `\` escaped, CR and LF made spaces.

@@ -12,7 +12,7 @@ pub(crate) fn trim(text: &str) -> &str {
 
 /// `token` of RFC 3261 §25.1.
 pub(crate) fn is_token_octet(octet: u8) -> bool {
-    TOKEN.get(usize::from(octet)).copied().unwrap_or(false)
+    TOKEN.has(octet)
 }
 
 /// True for a non-empty `token` of RFC 3261 §25.1.
@@ -20,21 +20,50 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|octet| is_token_octet(*octet))
 }
 
-static TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut octet = 0;
-    while octet < 256 {
-        table[octet] = (octet as u8).is_ascii_alphanumeric();
-        octet += 1;
+static TOKEN: Set = Set::alphanumeric_and(b"-.!%*_+`'~");
+
+/// A set of octets.
+pub(crate) struct Set([bool; 256]);
+
+impl Set {
+    pub(crate) const fn alphanumeric_and(others: &[u8]) -> Set {
+        let mut set = [false; 256];
+        let mut octet = 0;
+        while octet < 256 {
+            set[octet] = (octet as u8).is_ascii_alphanumeric();
+            octet += 1;
+        }
+        Set(set).with(others, true)
     }
-    let others = b"-.!%*_+`'~";
-    let mut at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = true;
-        at += 1;
+
+    /// All octets above SP but DEL and `others`; those above 127 are in.
+    pub(crate) const fn printing_without(others: &[u8]) -> Set {
+        let mut set = [false; 256];
+        let mut octet = 0;
+        while octet < 256 {
+            set[octet] = octet > 0x20 && octet != 0x7f;
+            octet += 1;
+        }
+        Set(set).with(others, false)
     }
-    table
-};
+
+    const fn with(mut self, others: &[u8], are_in: bool) -> Set {
+        let mut at = 0;
+        while at < others.len() {
+            self.0[others[at] as usize] = are_in;
+            at += 1;
+        }
+        self
+    }
+
+    pub(crate) fn has(&self, octet: u8) -> bool {
+        self.0.get(usize::from(octet)).copied().unwrap_or(false)
+    }
+
+    pub(crate) fn has_all(&self, text: &str) -> bool {
+        text.bytes().all(|octet| self.has(octet))
+    }
+}
 
 /// Decimal digits only: no sign, no space, at least one.
 pub(crate) fn number(text: &str) -> Option<u64> {
@@ -57,31 +86,30 @@ pub(crate) fn quoted_end(text: &str) -> Option<usize> {
     }
 }
 
-/// Splits at the first `delimiter` that stands outside quoted strings, and outside `<>` when `angles` is set.
+/// Splits at the first `delimiter` that stands outside quoted strings, and outside `<>` when `angles` is set. An open
+/// quote or angle swallows the rest: whoever reads the value will refuse it.
 pub(crate) fn split_outside(text: &str, delimiter: u8, angles: bool) -> (&str, Option<&str>) {
     let bytes = text.as_bytes();
+    let open = if angles { b'<' } else { b'"' };
     let mut at = 0;
-    let mut in_angle = false;
-    while let Some(octet) = bytes.get(at).copied() {
-        match octet {
-            b'"' if !in_angle => match text.get(at..).and_then(quoted_end) {
-                Some(length) => {
-                    at += length;
-                    continue;
-                }
-                // An open quote swallows the rest: whoever reads the value will refuse it.
-                None => return (text, None),
-            },
-            b'<' if angles => in_angle = true,
-            b'>' if angles => in_angle = false,
-            _ if octet == delimiter && !in_angle => {
-                return (text.get(..at).unwrap_or_default(), text.get(at + 1..));
+    loop {
+        let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr3(delimiter, b'"', open, rest))
+        else {
+            return (text, None);
+        };
+        at += found;
+        let skipped = match bytes.get(at) {
+            Some(b'"') => text.get(at..).and_then(quoted_end),
+            Some(b'<') if angles => {
+                bytes.get(at..).and_then(|rest| memchr::memchr(b'>', rest)).map(|end| end + 1)
             }
-            _ => {}
+            _ => return (text.get(..at).unwrap_or_default(), text.get(at + 1..)),
+        };
+        match skipped {
+            Some(length) => at += length,
+            None => return (text, None),
         }
-        at += 1;
     }
-    (text, None)
 }
 
 /// The values of a comma list (RFC 3261 §7.3.1), trimmed. An empty list has none; an empty place between commas is an

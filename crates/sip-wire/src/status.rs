@@ -76,11 +76,13 @@ pub fn default_reason(status: u16) -> &'static str {
         606 => "Not Acceptable",
         607 => "Unwanted",
         608 => "Rejected",
-        100..=199 => "Progress",
-        200..=299 => "OK",
-        300..=399 => "Redirected",
-        400..=499 => "Request Failed",
-        500..=599 => "Server Failed",
-        _ => "Failed Everywhere",
+        _ => match status / 100 {
+            1 => "Progress",
+            2 => "OK",
+            3 => "Redirected",
+            4 => "Request Failed",
+            5 => "Server Failed",
+            _ => "Failed Everywhere",
+        },
     }
 }

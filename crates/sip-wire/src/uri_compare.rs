@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::params::Params;
 use crate::uri::{Uri, unescape_octets};
 
 impl Uri {
     /// Equivalence by RFC 3261 §19.1.4. It is not transitive. URIs of other schemes are compared as text, but for the
     /// case of the scheme.
     pub fn equivalent(&self, other: &Uri) -> bool {
+        if self == other {
+            return true;
+        }
         if !self.scheme().eq_ignore_ascii_case(other.scheme()) {
             return false;
         }
@@ -48,13 +50,23 @@ fn same_word(one: &str, other: &str) -> bool {
 
 /// Parameters in both must match. `user`, `ttl`, `method` and `maddr` in one only never match; any other is ignored.
 fn same_params(one: &Uri, other: &Uri) -> bool {
-    covers(one, other) && covers(other, one)
+    // Sorted first, for a hostile URI may have thousands.
+    let (one, other) = (param_map(one), param_map(other));
+    covers(&one, &other) && covers(&other, &one)
 }
 
-fn covers(one: &Uri, other: &Uri) -> bool {
-    one.params().all(|(name, value)| match Params::find(other.params_str(), name) {
-        Some(found) => same_word(value.unwrap_or(""), found),
-        None => !["user", "ttl", "method", "maddr"].iter().any(|telling| name.eq_ignore_ascii_case(telling)),
+fn param_map(uri: &Uri) -> BTreeMap<String, &str> {
+    let mut map = BTreeMap::new();
+    for (name, value) in uri.params() {
+        map.entry(name.to_ascii_lowercase()).or_insert(value.unwrap_or(""));
+    }
+    map
+}
+
+fn covers(one: &BTreeMap<String, &str>, other: &BTreeMap<String, &str>) -> bool {
+    one.iter().all(|(name, value)| match other.get(name) {
+        Some(found) => same_word(value, found),
+        None => !["user", "ttl", "method", "maddr"].contains(&name.as_str()),
     })
 }
 

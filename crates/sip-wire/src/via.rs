@@ -42,6 +42,9 @@ pub struct ViaView<'a> {
     pub port: Option<u16>,
     /// The parameters as written, from the first `;` on.
     pub params: &'a str,
+    branch: Option<&'a str>,
+    received: Option<&'a str>,
+    rport: Option<Option<u16>>,
 }
 
 impl<'a> ViaView<'a> {
@@ -64,23 +67,46 @@ impl<'a> ViaView<'a> {
             }
             None => (None, rest),
         };
-        let sound = scan::is_token(transport.as_bytes()) && Params::are_sound(params);
-        sound.then_some(ViaView { transport, host, port, params })
+        if !scan::is_token(transport.as_bytes()) {
+            return None;
+        }
+        ViaView { transport, host, port, params, branch: None, received: None, rport: None }.with_params()
+    }
+
+    /// One walk over the parameters. Of one that stands twice the first counts.
+    fn with_params(mut self) -> Option<ViaView<'a>> {
+        let mut params = Params::new(self.params);
+        for (name, value) in &mut params {
+            let value = value.filter(|value| !value.is_empty());
+            if name.eq_ignore_ascii_case("branch") {
+                self.branch = self.branch.or(value);
+            } else if name.eq_ignore_ascii_case("received") {
+                self.received = self.received.or(value);
+            } else if name.eq_ignore_ascii_case("rport") {
+                self.rport = self.rport.or(Some(value.and_then(parse_port)));
+            }
+        }
+        params.is_sound().then_some(self)
+    }
+
+    /// The branch.
+    pub fn branch(&self) -> Option<&'a str> {
+        self.branch
+    }
+
+    /// The `received` parameter.
+    pub fn received(&self) -> Option<&'a str> {
+        self.received
+    }
+
+    /// As [`Via::rport`].
+    pub fn rport(&self) -> Option<Option<u16>> {
+        self.rport
     }
 
     /// The value of a parameter as written; `""` when it has none. Names match in any case.
     pub fn param(&self, name: &str) -> Option<&'a str> {
         Params::find(self.params, name)
-    }
-
-    /// The branch.
-    pub fn branch(&self) -> Option<&'a str> {
-        self.param("branch").filter(|branch| !branch.is_empty())
-    }
-
-    /// As [`Via::rport`].
-    pub fn rport(&self) -> Option<Option<u16>> {
-        self.param("rport").map(parse_port)
     }
 }
 
@@ -108,9 +134,9 @@ impl Via {
             transport: share(view.transport),
             host: share(view.host),
             port: view.port,
-            branch: view.branch().map(share),
-            received: view.param("received").filter(|value| !value.is_empty()).map(share),
-            rport: view.rport(),
+            branch: view.branch.map(share),
+            received: view.received.map(share),
+            rport: view.rport,
             params: if view.params.is_empty() { Text::new() } else { share(view.params) },
             raw,
         })
@@ -171,7 +197,7 @@ impl Via {
 pub(crate) fn with_source(value: &str, ip: IpAddr, port: u16, force: bool) -> Option<String> {
     let view = ViaView::parse(value)?;
     let ip = ip.to_canonical();
-    let asked = view.param("rport").is_some() || force;
+    let asked = view.rport.is_some() || force;
     let other_host = parse_ip(view.host).is_none_or(|host| host.to_canonical() != ip);
     let claimed = view.param("received").is_some();
     if !asked && !other_host && !claimed {

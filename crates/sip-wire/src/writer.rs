@@ -63,11 +63,13 @@ impl Head {
         self.end_line();
     }
 
-    pub(crate) fn raw(&mut self, octets: &[u8]) {
-        self.0.put_slice(octets);
+    /// A received start line as it was.
+    pub(crate) fn start_line(&mut self, octets: &[u8]) {
+        self.put_value(octets);
+        self.end_line();
     }
 
-    pub(crate) fn end_line(&mut self) {
+    fn end_line(&mut self) {
         self.0.put_slice(b"\r\n");
     }
 

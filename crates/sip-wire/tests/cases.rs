@@ -2,6 +2,7 @@
 //!
 //! A valid one is read with these values, survives being edited, and survives rsip's types where they can hold it. A
 //! broken one is refused with this status and reason. One to be answered can be answered with that status.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in tests a failure is to be loud")]
 
 mod support;
 

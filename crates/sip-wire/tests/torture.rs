@@ -1,4 +1,5 @@
 //! Every message of RFC 4475: framed, indexed, edited and written back without loss.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in tests a failure is to be loud")]
 
 mod support;
 

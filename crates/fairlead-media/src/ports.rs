@@ -1,0 +1,186 @@
+//! The relay's ports: opened once at start, each owned by one worker, and where each is seen from outside.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use parking_lot::RwLock;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::{Config, Network, StartError};
+
+/// What a socket asks the kernel to keep for it, bytes. The kernel gives what `net.core.rmem_max` allows.
+const BUFFER: usize = 4 * 1024 * 1024;
+
+/// One port with the one after it, on one bound address.
+#[derive(Debug)]
+pub(crate) struct PortPair {
+    /// Index into [`Places::binds`].
+    pub bind: usize,
+    /// The even port.
+    pub port: u16,
+    pub rtp: UdpSocket,
+    pub rtcp: UdpSocket,
+}
+
+/// Where the relay is.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// Each address that ports are bound to, once.
+    pub binds: Vec<IpAddr>,
+    first: u16,
+    last: u16,
+    networks: RwLock<Vec<Network>>,
+    /// Addresses of this machine that were written into SDP because nothing else was configured; few.
+    found: RwLock<Vec<IpAddr>>,
+}
+
+/// Where one side of a session is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Index into [`Places::binds`].
+    pub bind: usize,
+    /// The address for SDP.
+    pub advertise: IpAddr,
+}
+
+/// Opens every port. Those in use by somebody else are left out with a warning.
+pub(crate) fn open(config: &Config) -> Result<(Places, Vec<Vec<PortPair>>), StartError> {
+    let (first, last) = (*config.ports.start(), *config.ports.end());
+    let pairs: Vec<u16> = config.pairs().collect();
+    if pairs.is_empty() {
+        return Err(StartError::NoPair(first, last));
+    }
+    let mut binds: Vec<IpAddr> = Vec::new();
+    for (at, network) in config.networks.iter().enumerate() {
+        if config.networks.iter().take(at).any(|other| other.name == network.name) {
+            return Err(StartError::Twice(network.name.clone()));
+        }
+        for place in [network.place(false), network.place(true)].into_iter().flatten() {
+            if !binds.contains(&place.bind) && family_exists(place.bind) {
+                binds.push(place.bind);
+            }
+        }
+    }
+    if binds.is_empty() {
+        return Err(StartError::NoAddress);
+    }
+    let workers = match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let mut owned: Vec<Vec<PortPair>> = (0..workers.min(pairs.len())).map(|_| Vec::new()).collect();
+    let count = owned.len();
+    for (at, &port) in pairs.iter().enumerate() {
+        for (bind, &address) in binds.iter().enumerate() {
+            let opened = udp(address, port).and_then(|rtp| udp(address, port + 1).map(|rtcp| (rtp, rtcp)));
+            match opened {
+                Ok((rtp, rtcp)) => owned[at % count].push(PortPair { bind, port, rtp, rtcp }),
+                Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => {
+                    tracing::warn!(port, %address, "RTP port is in use by somebody else and left out");
+                }
+                Err(cause) => return Err(StartError::Bind { bind: address, port, cause }),
+            }
+        }
+    }
+    owned.retain(|ports| !ports.is_empty());
+    if owned.is_empty() {
+        return Err(StartError::AllTaken { first, last });
+    }
+    let networks = RwLock::new(config.networks.clone());
+    Ok((Places { binds, first, last, networks, found: RwLock::default() }, owned))
+}
+
+/// `::` is bound by default and skipped on machines that have no IPv6 at all.
+fn family_exists(address: IpAddr) -> bool {
+    if address.is_ipv4() {
+        return true;
+    }
+    let exists = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))
+        .and_then(|socket| socket.bind(&SocketAddr::new(address, 0).into()))
+        .is_ok();
+    if !exists && address.is_unspecified() {
+        tracing::warn!("this machine has no IPv6; RTP is relayed over IPv4 only");
+    }
+    exists || !address.is_unspecified()
+}
+
+fn udp(address: IpAddr, port: u16) -> io::Result<UdpSocket> {
+    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // Each family has sockets of its own, so that no address ever is a mapped one.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.set_recv_buffer_size(BUFFER)?;
+    socket.set_send_buffer_size(BUFFER)?;
+    socket.bind(&SocketAddr::new(address, port).into())?;
+    Ok(socket.into())
+}
+
+impl Places {
+    /// Changes what is written into SDP from now on. What a network binds to stays as it was at start; a network that
+    /// is new must bind where another one does.
+    pub fn readvertise(&self, networks: Vec<Network>) {
+        *self.networks.write() = networks;
+    }
+
+    /// Where a side of `network` is served in a family. The address for SDP, when none is configured, is that from
+    /// which packets to `near` leave.
+    pub fn place(&self, network: &str, ipv6: bool, near: IpAddr) -> Option<Place> {
+        let place = {
+            let networks = self.networks.read();
+            networks.iter().find(|known| known.name == network)?.place(ipv6)?
+        };
+        let bind = self.binds.iter().position(|&bind| bind == place.bind)?;
+        let advertise = match place.advertise {
+            Some(address) => address,
+            None if !place.bind.is_unspecified() => place.bind,
+            None => self.leaving(near, ipv6)?,
+        };
+        Some(Place { bind, advertise })
+    }
+
+    /// The address of this machine that packets to `near` leave from. No packet is sent.
+    fn leaving(&self, near: IpAddr, ipv6: bool) -> Option<IpAddr> {
+        let unspecified: IpAddr =
+            if ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let near = match (near.is_ipv6() == ipv6, ipv6) {
+            (true, _) => near,
+            // The other family's default route: any public address will do.
+            (false, true) => Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888).into(),
+            (false, false) => Ipv4Addr::new(8, 8, 8, 8).into(),
+        };
+        let address = UdpSocket::bind((unspecified, 0))
+            .and_then(|socket| socket.connect((near, 9)).and_then(|()| socket.local_addr()))
+            .ok()
+            .map(|local| local.ip())
+            .filter(|address| !address.is_unspecified())
+            // Without a route: the only address that is left.
+            .unwrap_or(if ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() });
+        if !self.found.read().contains(&address) {
+            self.found.write().push(address);
+        }
+        Some(address)
+    }
+
+    /// A remote address as this machine reaches it, and whether it is a port of this very relay: a call that went out
+    /// and came back. Such packets take the short way, whatever stands between the pod and the address that it advertises.
+    pub fn reach(&self, remote: SocketAddr) -> (SocketAddr, bool) {
+        if !(self.first..=self.last).contains(&remote.port()) {
+            return (remote, false);
+        }
+        let bind = {
+            let networks = self.networks.read();
+            networks.iter().filter_map(|network| network.place(remote.is_ipv6())).find_map(|place| {
+                (place.advertise == Some(remote.ip()) || place.bind == remote.ip()).then_some(place.bind)
+            })
+        };
+        match bind {
+            Some(bind) if !bind.is_unspecified() => (SocketAddr::new(bind, remote.port()), true),
+            Some(IpAddr::V4(_)) => (SocketAddr::new(Ipv4Addr::LOCALHOST.into(), remote.port()), true),
+            Some(IpAddr::V6(_)) => (SocketAddr::new(Ipv6Addr::LOCALHOST.into(), remote.port()), true),
+            None => (remote, self.found.read().contains(&remote.ip())),
+        }
+    }
+}

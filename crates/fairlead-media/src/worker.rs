@@ -1,0 +1,490 @@
+//! One thread that relays: it owns its ports, its streams and its sessions, and shares nothing.
+//!
+//! A round: wait for sockets, receive all they have in batches, decide on each datagram, send what goes on in as
+//! few calls as there are sockets to send from, then carry out orders, once a second look at the time.
+
+use std::collections::HashMap;
+use std::hash::RandomState;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+use fairlead_model::id::{CallRef, Side};
+use fairlead_model::relay::{SessionRef, SessionStatistics};
+use prometheus_client::metrics::counter::Counter;
+use rtp::{Dropped, EndpointId, NoPort, PortId, Settings, Streams, Verdict};
+use rustix::event::epoll;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::batch::{Batch, Outgoing};
+use crate::metrics::Metrics;
+use crate::ports::PortPair;
+use crate::session::{
+    Change, NotChanged, OpenSide, OpenStream, SIDES, Session, Stream, StreamChange, StreamPorts, at,
+    statistics_of,
+};
+
+/// Orders that may wait for a worker.
+pub(crate) const QUEUE: usize = 4_096;
+
+/// How often time is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Sockets told of in one wait.
+const READY: usize = 256;
+
+/// The token that is no socket.
+const WAKE: u64 = u64::MAX;
+
+/// What a worker is told to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Change(Box<Change>, oneshot::Sender<Result<Vec<StreamPorts>, NotChanged>>),
+    Close(SessionRef, oneshot::Sender<Option<SessionStatistics>>),
+    Query(SessionRef, oneshot::Sender<Option<SessionStatistics>>),
+    List(Option<CallRef>, oneshot::Sender<Vec<(SessionRef, SessionStatistics)>>),
+}
+
+/// A session in which a side fell silent for too long, and which is over.
+#[derive(Debug)]
+pub(crate) struct Silent {
+    pub session: SessionRef,
+    pub side: Side,
+    pub statistics: SessionStatistics,
+}
+
+pub(crate) struct Worker {
+    ports: Vec<PortPair>,
+    /// The ports of each bound address.
+    by_bind: Vec<Vec<PortId>>,
+    streams: Streams<RandomState>,
+    sessions: HashMap<SessionRef, Session>,
+    poll: OwnedFd,
+    wake: Arc<OwnedFd>,
+    commands: Receiver<Command>,
+    silent: mpsc::UnboundedSender<Silent>,
+    counts: Counts,
+    outgoing: Vec<Outgoing>,
+}
+
+/// Counted in this thread, handed to the shared counters once a round.
+struct Counts {
+    metrics: Metrics,
+    drops: [Counter; Dropped::ALL.len()],
+    received: u64,
+    bytes: u64,
+    sent: u64,
+    not_sent: u64,
+    dropped: [u64; Dropped::ALL.len()],
+}
+
+/// What a worker is born with.
+pub(crate) struct Birth {
+    pub ports: Vec<PortPair>,
+    pub binds: usize,
+    pub settings: Settings,
+    pub wake: Arc<OwnedFd>,
+    pub commands: Receiver<Command>,
+    /// Bounded by the number of sessions: each is in it once at most.
+    pub silent: mpsc::UnboundedSender<Silent>,
+    pub metrics: Metrics,
+}
+
+impl Worker {
+    /// Takes over the sockets.
+    pub fn new(birth: Birth) -> io::Result<Self> {
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let mut by_bind = vec![Vec::new(); birth.binds];
+        for (index, pair) in birth.ports.iter().enumerate() {
+            if let Some(ports) = by_bind.get_mut(pair.bind) {
+                ports.push(PortId(index as u32));
+            }
+            let token = index as u64 * 2;
+            epoll::add(&poll, &pair.rtp, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
+            epoll::add(&poll, &pair.rtcp, epoll::EventData::new_u64(token + 1), epoll::EventFlags::IN)?;
+        }
+        epoll::add(&poll, &*birth.wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
+        let drops = birth.metrics.drops();
+        Ok(Worker {
+            streams: Streams::new(birth.ports.len(), birth.settings, RandomState::new()),
+            ports: birth.ports,
+            by_bind,
+            sessions: HashMap::new(),
+            poll,
+            wake: birth.wake,
+            commands: birth.commands,
+            silent: birth.silent,
+            counts: Counts {
+                metrics: birth.metrics,
+                drops,
+                received: 0,
+                bytes: 0,
+                sent: 0,
+                not_sent: 0,
+                dropped: [0; Dropped::ALL.len()],
+            },
+            outgoing: Vec::with_capacity(crate::batch::CAPACITY),
+        })
+    }
+
+    /// Relays until nobody can give orders any more.
+    pub fn run(mut self) {
+        let mut batch = Batch::new();
+        let mut events = Vec::with_capacity(READY);
+        let mut tick = Instant::now() + TICK;
+        loop {
+            let now = Instant::now();
+            if now >= tick {
+                self.tick(now);
+                tick = now + TICK;
+            }
+            events.clear();
+            if let Err(failed) = self.wait(&mut events, tick.saturating_duration_since(now)) {
+                if failed != rustix::io::Errno::INTR {
+                    tracing::error!(%failed, "a relay worker cannot wait for its sockets");
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                continue;
+            }
+            let mut woken = false;
+            for event in &events {
+                match event.data.u64() {
+                    WAKE => woken = true,
+                    token => self.drain(&mut batch, token),
+                }
+            }
+            self.relay(&mut batch);
+            self.counts.hand_over();
+            if woken && !self.obey() {
+                return;
+            }
+        }
+    }
+
+    fn wait(&self, events: &mut Vec<epoll::Event>, limit: Duration) -> rustix::io::Result<()> {
+        let limit = rustix::event::Timespec {
+            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(1),
+            // Rounded up, so that a wait does not end just before its time and turn in circles.
+            tv_nsec: i64::from(limit.subsec_nanos().max(1_000_000)),
+        };
+        epoll::wait(&self.poll, rustix::buffer::spare_capacity(events), Some(&limit)).map(|_| ())
+    }
+
+    /// Receives what one socket has, relaying whenever the batch is full. A flood on one port cannot keep the others
+    /// from being read: after four full batches it is their turn.
+    fn drain(&mut self, batch: &mut Batch, token: u64) {
+        for _ in 0..4 {
+            let Some(pair) = self.ports.get((token / 2) as usize) else { return };
+            let socket = if token % 2 == 0 { pair.rtp.as_fd() } else { pair.rtcp.as_fd() };
+            let before = batch.received().len();
+            let room = crate::batch::CAPACITY - before;
+            let given = batch.receive(socket).unwrap_or(0);
+            self.decide(batch, before, PortId((token / 2) as u32), token % 2 == 1);
+            if batch.is_full() {
+                self.relay(batch);
+            }
+            if given < room {
+                return;
+            }
+        }
+    }
+
+    /// Decides on what was received of one socket.
+    fn decide(&mut self, batch: &Batch, first: usize, port: PortId, rtcp: bool) {
+        let now = Instant::now();
+        for datagram in batch.received().iter().skip(first) {
+            self.counts.received += 1;
+            self.counts.bytes += u64::from(datagram.length);
+            match self.streams.packet(now, port, rtcp, datagram.from, batch.bytes(datagram)) {
+                Verdict::Forward { port, rtcp, to } => self.outgoing.push(Outgoing {
+                    socket: port.0 * 2 + u32::from(rtcp),
+                    buffer: datagram.buffer,
+                    length: datagram.length,
+                    to,
+                }),
+                Verdict::Drop(reason) => self.counts.drop(reason),
+            }
+        }
+    }
+
+    /// Sends what goes on, all of one socket in one call, in the order in which it came.
+    fn relay(&mut self, batch: &mut Batch) {
+        self.outgoing.sort_by_key(|datagram| datagram.socket);
+        for run in self.outgoing.chunk_by(|one, other| one.socket == other.socket) {
+            let Some(token) = run.first().map(|first| first.socket) else { continue };
+            let Some(pair) = self.ports.get((token / 2) as usize) else { continue };
+            let socket = if token % 2 == 0 { pair.rtp.as_fd() } else { pair.rtcp.as_fd() };
+            let sent = batch.send(socket, run);
+            self.counts.sent += sent as u64;
+            self.counts.not_sent += (run.len() - sent) as u64;
+        }
+        self.outgoing.clear();
+        batch.clear();
+    }
+
+    /// Carries out the orders that wait. False when there will be none any more.
+    fn obey(&mut self) -> bool {
+        let mut count = [0; 8];
+        // Reading resets the counter; that it may be 0 already is no matter.
+        let _ = rustix::io::read(&*self.wake, &mut count);
+        loop {
+            match self.commands.try_recv() {
+                // Whoever no longer waits for the reply has given up; what was ordered is done all the same.
+                Ok(Command::Change(change, reply)) => {
+                    let _ = reply.send(self.change(*change));
+                }
+                Ok(Command::Close(session, reply)) => {
+                    let _ = reply.send(self.close(session));
+                }
+                Ok(Command::Query(session, reply)) => {
+                    let _ = reply.send(self.sessions.get(&session).map(|known| self.statistics(known)));
+                }
+                Ok(Command::List(call, reply)) => {
+                    let wanted = self
+                        .sessions
+                        .iter()
+                        .filter(|(session, _)| call.is_none_or(|call| session.call == call));
+                    let _ = reply
+                        .send(wanted.map(|(session, known)| (*session, self.statistics(known))).collect());
+                }
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn change(&mut self, change: Change) -> Result<Vec<StreamPorts>, NotChanged> {
+        let now = Instant::now();
+        if !self.sessions.contains_key(&change.session) {
+            if !change.opens {
+                return Err(NotChanged::Unknown);
+            }
+            let session = Session { began: now, since: now, streams: Vec::new(), silence: [None; 2] };
+            self.sessions.insert(change.session, session);
+        }
+        let planned = self.plan(now, &change);
+        let Some(session) = self.sessions.get_mut(&change.session) else { return Err(NotChanged::Unknown) };
+        let opened = match planned {
+            Ok(opened) => opened,
+            Err(NoPort) => {
+                if session.streams.is_empty() {
+                    self.sessions.remove(&change.session);
+                }
+                return Err(NotChanged::NoPort);
+            }
+        };
+        session.streams.resize_with(session.streams.len().max(change.streams.len()), || None);
+        if let Some(silence) = change.silence {
+            session.silence = silence;
+            session.since = now;
+        }
+        let mut closing = Vec::new();
+        for ((slot, wanted), opened) in session.streams.iter_mut().zip(&change.streams).zip(opened) {
+            match wanted {
+                StreamChange::Keep => {}
+                StreamChange::Close => closing.extend(slot.take().into_iter().flat_map(|stream| stream.ends)),
+                StreamChange::Open(open) => {
+                    let ends = opened.map(|opened| opened.end);
+                    let known = slot.take();
+                    let old = known.as_ref().map(|stream| stream.ends);
+                    let end = |at: usize| ends[at].or(old.map(|old| old[at]));
+                    let (Some(a), Some(b)) = (end(0), end(1)) else { continue };
+                    closing.extend(old.into_iter().flatten().filter(|end| *end != a && *end != b));
+                    let advertised = [open.sides[0].advertise, open.sides[1].advertise];
+                    *slot = Some(Stream { media: open.media.clone(), ends: [a, b], advertised });
+                    self.streams.join(a, b);
+                    if open.update && old.is_some() {
+                        for (end, side) in [a, b].into_iter().zip(&open.sides) {
+                            // It was asked for in `plan`, and nothing has happened since.
+                            if let Err(taken) = self.streams.signal(now, end, side.signalled.clone()) {
+                                tracing::error!(%taken, "an end did not take what it had agreed to");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        for end in closing {
+            self.streams.close(now, end);
+        }
+        let Some(session) = self.sessions.get(&change.session) else { return Err(NotChanged::Unknown) };
+        let number = |end: EndpointId| {
+            self.streams
+                .port(end)
+                .and_then(|port| self.ports.get(port.0 as usize))
+                .map_or(0, |pair| pair.port)
+        };
+        Ok(session
+            .streams
+            .iter()
+            .map(|stream| stream.as_ref().map(|stream| stream.ends.map(number)))
+            .collect())
+    }
+
+    /// Opens the ends that are needed and asks whether the others can be changed. On failure nothing is left of it.
+    fn plan(&mut self, now: Instant, change: &Change) -> Result<Vec<[Opened; 2]>, NoPort> {
+        let mut opened: Vec<[Opened; 2]> = Vec::with_capacity(change.streams.len());
+        let mut failed = false;
+        for (index, wanted) in change.streams.iter().enumerate() {
+            let mut ends = [Opened::default(); 2];
+            if let StreamChange::Open(open) = wanted
+                && !failed
+            {
+                failed = self.plan_stream(now, change, index, open, &mut ends).is_err();
+            }
+            opened.push(ends);
+        }
+        if failed {
+            for end in opened.iter().flatten().filter_map(|opened| opened.end) {
+                self.streams.close(now, end);
+            }
+            return Err(NoPort);
+        }
+        Ok(opened)
+    }
+
+    fn plan_stream(
+        &mut self,
+        now: Instant,
+        change: &Change,
+        index: usize,
+        open: &OpenStream,
+        ends: &mut [Opened; 2],
+    ) -> Result<(), NoPort> {
+        let known = self
+            .sessions
+            .get(&change.session)
+            .and_then(|session| session.streams.get(index))
+            .and_then(|stream| stream.as_ref())
+            .map(|stream| stream.ends);
+        for side in SIDES {
+            let (place, wanted) = (at(side), &open.sides[at(side)]);
+            let stays = match known {
+                None => false,
+                Some(_) if !open.update => true,
+                Some(known) => self.streams.may_signal(known[place], &wanted.signalled),
+            };
+            if !stays {
+                if known.is_some() && side != change.told {
+                    // It has been told its port; another one it would not know.
+                    return Err(NoPort);
+                }
+                ends[place].end = Some(self.open(now, wanted)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, now: Instant, side: &OpenSide) -> Result<EndpointId, NoPort> {
+        let ports = self.by_bind.get(side.bind).ok_or(NoPort)?;
+        match side.not {
+            None => self.streams.open(now, ports, side.near, side.signalled.clone()),
+            Some(number) => {
+                let is_other = |port: &PortId| {
+                    self.ports
+                        .get(port.0 as usize)
+                        .is_some_and(|pair| pair.port != number && pair.port + 1 != number)
+                };
+                let ports: Vec<PortId> = ports.iter().copied().filter(is_other).collect();
+                self.streams.open(now, &ports, side.near, side.signalled.clone())
+            }
+        }
+    }
+
+    fn close(&mut self, session: SessionRef) -> Option<SessionStatistics> {
+        let known = self.sessions.remove(&session)?;
+        let statistics = self.statistics(&known);
+        let now = Instant::now();
+        for end in known.streams.iter().flatten().flat_map(|stream| stream.ends) {
+            self.streams.close(now, end);
+        }
+        Some(statistics)
+    }
+
+    fn statistics(&self, session: &Session) -> SessionStatistics {
+        let mut streams = Vec::new();
+        for (index, stream) in session.streams.iter().enumerate() {
+            let Some(stream) = stream else { continue };
+            for side in SIDES {
+                let end = stream.ends[at(side)];
+                let Some(counters) = self.streams.counters(end) else { continue };
+                let port = self.streams.port(end).and_then(|port| self.ports.get(port.0 as usize));
+                let local = port.map(|pair| SocketAddr::new(stream.advertised[at(side)], pair.port));
+                let remote = self.streams.source(end);
+                streams.push(statistics_of(index, &stream.media, side, local, remote, counters));
+            }
+        }
+        let duration = session.began.elapsed().as_millis();
+        SessionStatistics { streams, duration_ms: u64::try_from(duration).unwrap_or(u64::MAX) }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let (ports, counts) = (&self.ports, &mut self.counts);
+        self.streams.tick(now, |keep| {
+            let Some(pair) = ports.get(keep.port.0 as usize) else { return };
+            let socket = if keep.rtcp { &pair.rtcp } else { &pair.rtp };
+            match socket.send_to(&[], keep.to) {
+                Ok(_) => counts.sent += 1,
+                Err(_) => counts.not_sent += 1,
+            }
+        });
+        let silent: Vec<(SessionRef, Side)> = self
+            .sessions
+            .iter()
+            .filter_map(|(session, known)| self.silent_side(now, known).map(|side| (*session, side)))
+            .collect();
+        for (session, side) in silent {
+            if let Some(statistics) = self.close(session) {
+                // Nobody listens only when the relay is being taken down.
+                let _ = self.silent.send(Silent { session, side, statistics });
+            }
+        }
+    }
+
+    /// The side that has sent no RTP for longer than it may, on none of its audio streams.
+    fn silent_side(&self, now: Instant, session: &Session) -> Option<Side> {
+        SIDES.into_iter().find(|&side| {
+            let Some(limit) = session.silence[at(side)] else { return false };
+            let mut audio =
+                session.streams.iter().flatten().filter(|stream| stream.media == "audio").peekable();
+            audio.peek().is_some()
+                && audio.all(|stream| {
+                    let heard =
+                        self.streams.counters(stream.ends[at(side)]).and_then(|counters| counters.last_rtp);
+                    let since = heard.map_or(session.since, |heard| heard.max(session.since));
+                    now.saturating_duration_since(since) >= limit
+                })
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Opened {
+    end: Option<EndpointId>,
+}
+
+impl Counts {
+    fn drop(&mut self, reason: Dropped) {
+        if let Some(count) = self.dropped.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if self.received == 0 && self.sent == 0 && self.not_sent == 0 {
+            return;
+        }
+        self.metrics.received.inc_by(std::mem::take(&mut self.received));
+        self.metrics.received_bytes.inc_by(std::mem::take(&mut self.bytes));
+        self.metrics.sent.inc_by(std::mem::take(&mut self.sent));
+        self.metrics.not_sent.inc_by(std::mem::take(&mut self.not_sent));
+        for (count, counter) in self.dropped.iter_mut().zip(&self.drops) {
+            if *count > 0 {
+                counter.inc_by(std::mem::take(count));
+            }
+        }
+    }
+}

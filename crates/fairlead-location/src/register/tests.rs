@@ -430,3 +430,55 @@ fn a_new_registration_forgets_how_often_the_flow_moved() {
     let plan = scene.take(&later(&register(vec![contact(URI)])));
     assert_eq!((plan.put[0].generation, plan.put[0].moved_at), (0, UnixMillis(0)));
 }
+
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+#[test]
+fn whatever_phones_do_keys_are_unique_and_contacts_within_their_number() {
+    for seed in 0..40 {
+        let mut dice = Dice(seed);
+        let most = 1 + u16::try_from(dice.below(4)).unwrap();
+        let words = ["no", "force_rport", "auto_force_rport,comedia"][usize::try_from(seed % 3).unwrap()];
+        let mut scene = Scene::of(Peer { nat: nat(words), ..many(most) });
+        for step in 0..200_u32 {
+            let mut one = || {
+                let mut contact = contact(&format!("sip:2001@192.168.1.{}", dice.below(3)));
+                contact.expires = [None, Some(0), Some(90), Some(7)][usize::try_from(dice.below(4)).unwrap()];
+                contact.instance = (dice.below(3) == 0).then(|| format!("<urn:uuid:{}>", dice.below(2)));
+                contact.reg_id = (dice.below(2) == 0).then_some(1);
+                contact
+            };
+            let contacts = (0..1 + step % 3).map(|_| one()).collect();
+            let request = RegisterRequest {
+                contacts: if dice.below(20) == 0 { Contacts::Star } else { Contacts::List(contacts) },
+                expires: [Some(0), Some(600), None][usize::try_from(dice.below(3)).unwrap()],
+                call_id: format!("boot-{}", dice.below(3)),
+                cseq: step + 3 - u32::try_from(dice.below(4)).unwrap(),
+                via_differs: dice.below(2) == 0,
+                supports_path: true,
+                flow: Flow {
+                    remote: format!("198.51.100.{}:5060", dice.below(3)).parse().unwrap(),
+                    ..flow()
+                },
+                ..register(Vec::new())
+            };
+            scene.now = scene.now.plus_millis(dice.below(60_000));
+            if scene.ask(&request).is_ok() {
+                scene.take(&request);
+            }
+            let mut keys: Vec<_> = scene.bindings.iter().map(|binding| &binding.key).collect();
+            keys.sort();
+            keys.dedup();
+            assert_eq!(keys.len(), scene.bindings.len());
+            assert!(scene.bindings.len() <= usize::from(most));
+        }
+    }
+}

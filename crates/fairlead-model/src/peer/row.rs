@@ -1,7 +1,5 @@
 //! Realtime peers: rows of `sippeers` columns, read by the table of options that reads sip.conf.
 
-use std::collections::HashMap;
-
 use super::options::{PEER_OPTIONS, Remark, peer_option, set_peer};
 use super::{Host, Peer, PeerSource};
 
@@ -19,14 +17,23 @@ impl Peer {
     /// values with `;` between them, as in Asterisk's realtime.
     ///
     /// `port` is the configured port of a static host; for a dynamic one SIP writes it, see [`RuntimeColumns`].
-    pub fn from_row(name: &str, row: &HashMap<String, String>, defaults: &Peer) -> (Peer, Vec<Remark>) {
+    pub fn from_row<'a>(
+        name: &str,
+        row: impl IntoIterator<Item = (&'a String, &'a String)>,
+        defaults: &Peer,
+    ) -> (Peer, Vec<Remark>) {
         let mut peer = Peer { source: PeerSource::Realtime, ..Peer::named(name, defaults) };
         let mut remarks = Vec::new();
-        let mut columns: Vec<_> = row
-            .iter()
-            .filter(|(key, value)| !value.trim().is_empty() && !is_no_option(key))
-            .map(|(key, value)| (place(key), key.as_str(), value.as_str()))
-            .collect();
+        let mut columns = Vec::new();
+        let mut port = "";
+        for (key, value) in row {
+            let value = value.trim();
+            if key.eq_ignore_ascii_case("port") {
+                port = value;
+            } else if !value.is_empty() && !is_no_option(key) {
+                columns.push((place(key), key.as_str(), value));
+            }
+        }
         columns.sort_unstable();
         for (_, key, value) in columns {
             let adds_up = peer_option(key).is_some_and(|option| option.adds_up);
@@ -35,12 +42,10 @@ impl Peer {
                     remarks.append(&mut set_peer(&mut peer, key, part));
                 }
             } else {
-                remarks.append(&mut set_peer(&mut peer, key, value.trim()));
+                remarks.append(&mut set_peer(&mut peer, key, value));
             }
         }
-        if matches!(peer.host, Host::Static(_))
-            && let Some(port) = column(row, "port").filter(|port| !port.is_empty() && *port != "0")
-        {
+        if matches!(peer.host, Host::Static(_)) && !port.is_empty() && port != "0" {
             remarks.append(&mut set_peer(&mut peer, "port", port));
         }
         (peer, remarks)
@@ -55,12 +60,6 @@ fn place(key: &str) -> usize {
 
 fn is_no_option(key: &str) -> bool {
     RUNTIME_COLUMNS.iter().chain(&KEY_COLUMNS).any(|column| column.eq_ignore_ascii_case(key))
-}
-
-fn column<'a>(row: &'a HashMap<String, String>, name: &str) -> Option<&'a str> {
-    row.get(name)
-        .or_else(|| row.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
-        .map(|value| value.trim())
 }
 
 /// The columns that SIP writes back at registration (chan_sip's names and meaning).
@@ -88,20 +87,26 @@ pub struct RuntimeColumns {
 
 impl RuntimeColumns {
     /// Reads them from a row; what is absent or cannot be read counts as not registered.
-    pub fn from_row(row: &HashMap<String, String>) -> RuntimeColumns {
-        let text = |name| column(row, name).unwrap_or_default().to_owned();
-        let some = |name| column(row, name).filter(|value| !value.is_empty()).map(str::to_owned);
-        RuntimeColumns {
-            ipaddr: text("ipaddr"),
-            port: text("port").parse().unwrap_or_default(),
-            regseconds: text("regseconds").parse().unwrap_or_default(),
-            fullcontact: text("fullcontact"),
-            useragent: text("useragent"),
-            lastms: text("lastms").parse().unwrap_or_default(),
-            regserver: some("regserver"),
-            defaultuser: some("defaultuser").or_else(|| some("username")),
-            path: some("path"),
+    pub fn from_row<'a>(row: impl IntoIterator<Item = (&'a String, &'a String)>) -> RuntimeColumns {
+        let mut columns = RuntimeColumns::default();
+        for (key, value) in row {
+            let value = value.trim();
+            let some = (!value.is_empty()).then(|| value.to_owned());
+            match key.to_ascii_lowercase().as_str() {
+                "ipaddr" => columns.ipaddr = value.to_owned(),
+                "port" => columns.port = value.parse().unwrap_or_default(),
+                "regseconds" => columns.regseconds = value.parse().unwrap_or_default(),
+                "fullcontact" => columns.fullcontact = value.to_owned(),
+                "useragent" => columns.useragent = value.to_owned(),
+                "lastms" => columns.lastms = value.parse().unwrap_or_default(),
+                "regserver" => columns.regserver = some,
+                "defaultuser" => columns.defaultuser = some.or(columns.defaultuser),
+                "username" => columns.defaultuser = columns.defaultuser.or(some),
+                "path" => columns.path = some,
+                _ => {}
+            }
         }
+        columns
     }
 
     /// As columns to be written. Those that this configuration does not write are left out.
@@ -133,6 +138,8 @@ impl RuntimeColumns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
+
     use crate::peer::GeneralFull;
     use crate::peer::options::set_general;
 

@@ -92,7 +92,7 @@ pub static GENERAL_OPTIONS: &[Opt] = &[
         Ok(())
     }),
     Opt::new("autocreatepeer", NO, field!(auto_create = AutoCreate::parse)),
-    Opt::new("domain", NotYet, |general, _, value| {
+    Opt::new("domain", Yes, |general, _, value| {
         let (name, context) = match value.split_once(',') {
             Some((name, context)) => (name.trim(), Some(context.trim().to_owned())),
             None => (value.trim(), None),
@@ -153,7 +153,7 @@ pub static GENERAL_OPTIONS: &[Opt] = &[
     }),
     // Realtime.
     Opt::new("rtcachefriends", YES, field!(rt_cache_friends = boolean)),
-    Opt::new("rtupdate", YES, field!(rt_update = boolean)),
+    Opt::new("rtupdate", Yes, field!(rt_update = boolean)),
     Opt::new("rtsavesysname", Yes, field!(rt_save_sysname = boolean)),
     Opt::new("rtsavepath", Yes, field!(rt_save_path = boolean)),
     Opt::new("rtautoclear", NO, |general, _, value| {

@@ -16,9 +16,7 @@ pub(crate) fn answer(challenge: &str, user: &str, password: &str, method: &str, 
     let head = format!("Digest username=\"{user}\",realm=\"{realm}\",nonce=\"{nonce}\",uri=\"{uri}\"");
     if params.get("qop").is_some() {
         let response = md5(&format!("{a1}:{nonce}:00000001:f00d:auth:{a2}"));
-        Some(format!(
-            "{head},response=\"{response}\",algorithm=MD5,cnonce=\"f00d\",qop=auth,nc=00000001"
-        ))
+        Some(format!("{head},response=\"{response}\",algorithm=MD5,cnonce=\"f00d\",qop=auth,nc=00000001"))
     } else {
         let response = md5(&format!("{a1}:{nonce}:{a2}"));
         Some(format!("{head},response=\"{response}\",algorithm=MD5"))

@@ -250,9 +250,9 @@ impl Phone {
     }
 
     fn find(&self, message: &Message, local_tag: Option<&str>) -> Option<usize> {
-        self.calls
-            .iter()
-            .position(|call| *call.call_id == *message.call_id() && local_tag.is_none_or(|t| t == call.local_tag))
+        self.calls.iter().position(|call| {
+            *call.call_id == *message.call_id() && local_tag.is_none_or(|t| t == call.local_tag)
+        })
     }
 }
 

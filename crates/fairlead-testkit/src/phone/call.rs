@@ -51,6 +51,8 @@ pub struct PhoneCall {
     pub(super) answer_at: Option<Instant>,
     /// Whether credentials were already given for the request on its way.
     pub(super) authenticated: bool,
+    /// A CANCEL is wanted: should the call be answered all the same, it is hung up.
+    pub(super) cancelled: bool,
     /// A CANCEL waits for the first provisional response.
     pub(super) cancelling: bool,
 }
@@ -73,6 +75,7 @@ impl PhoneCall {
             ringing: None,
             answer_at: None,
             authenticated: false,
+            cancelled: false,
             cancelling: false,
         }
     }

@@ -64,8 +64,10 @@ impl Phone {
 
     /// Cancels the INVITE of a call, now or after its first provisional response (§9.1).
     pub(super) fn cancel_invite(&mut self, number: usize, now: Instant) {
-        let invite = self.waiting.iter().find(|w| w.call == Some(number) && *w.request.method() == Method::Invite);
+        let invite =
+            self.waiting.iter().find(|w| w.call == Some(number) && *w.request.method() == Method::Invite);
         let Some(invite) = invite else { return };
+        self.calls[number].cancelled = true;
         if invite.again.is_some() {
             self.calls[number].cancelling = true;
             return;
@@ -107,7 +109,7 @@ impl Phone {
         }
         match (method, waiting.call) {
             (Method::Register, _) => self.registration.status = Some(status),
-            (Method::Invite, Some(number)) => self.invite_done(number, &waiting, response, status),
+            (Method::Invite, Some(number)) => self.invite_done(number, &waiting, response, now),
             _ => {}
         }
     }
@@ -136,7 +138,8 @@ impl Phone {
         }
     }
 
-    fn invite_done(&mut self, number: usize, waiting: &Waiting, response: &Message, status: u16) {
+    fn invite_done(&mut self, number: usize, waiting: &Waiting, response: &Message, now: Instant) {
+        let status = response.status().unwrap_or(0);
         let initial = waiting.request.to_tag().is_none();
         if status >= 300 {
             if initial {
@@ -165,6 +168,10 @@ impl Phone {
         let ack = self.call_head(number, &Method::Ack, cseq).finish();
         self.acks.insert(ack_key(response), ack.clone());
         self.send(self.edge, ack);
+        // §9.1: the answer crossed our CANCEL.
+        if initial && self.calls[number].cancelled && !over {
+            self.hang_up(number, now);
+        }
     }
 
     /// Sends a challenged request again with credentials, once.

@@ -11,6 +11,8 @@ use super::{CallState, Heard, Incoming, Phone, PhoneCall, T1, T1_64, T2};
 /// A final response to an INVITE that waits for its ACK.
 #[derive(Clone, Debug)]
 pub(super) struct Unacknowledged {
+    call: usize,
+    success: bool,
     call_id: String,
     cseq: u32,
     bytes: Bytes,
@@ -136,6 +138,8 @@ impl Phone {
         self.respond(&invite, from, status, Some(number), status < 300);
         let bytes = self.answered.get(&key(&invite, &Method::Invite)).cloned().unwrap_or_default();
         self.unacknowledged.push(Unacknowledged {
+            call: number,
+            success: status < 300,
             call_id: invite.call_id().to_string(),
             cseq: invite.cseq().map(|cseq| cseq.number).unwrap_or(0),
             bytes,
@@ -156,8 +160,7 @@ impl Phone {
             603 => "Decline",
             _ => "Whatever",
         };
-        let mut writer =
-            request.response(status, reason).record_route().top_via_received(to.ip(), to.port());
+        let mut writer = request.response(status, reason).record_route().top_via_received(to.ip(), to.port());
         let tag = match call {
             Some(number) => self.calls[number].local_tag.clone(),
             None => self.unique("tag"),
@@ -176,8 +179,10 @@ impl Phone {
 
     pub(super) fn repeat_responses(&mut self, now: Instant) {
         let mut again = Vec::new();
+        let mut lost = Vec::new();
         self.unacknowledged.retain_mut(|waiting| {
             if waiting.end <= now {
+                lost.extend(waiting.success.then_some(waiting.call));
                 return false;
             }
             if waiting.again <= now {
@@ -189,6 +194,12 @@ impl Phone {
         });
         for (to, bytes) in again {
             self.send(to, bytes);
+        }
+        // §13.3.1.4: without an ACK the session is ended.
+        for call in lost {
+            if !self.calls[call].is_over() {
+                self.hang_up(call, now);
+            }
         }
     }
 }

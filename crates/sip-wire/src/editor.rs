@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::header::Header;
 use crate::index::Line;
 use crate::message::Message;
-use crate::scan::ListValues;
+use crate::scan::{self, ListValues};
 use crate::writer::Head;
 
 /// Changes to a message.
@@ -178,7 +178,7 @@ impl Editor {
                 // Only the first one, and only while it tells the truth.
                 if let Edited::Kept(line) = line
                     && !has_length
-                    && message.value(line).parse() == Ok(body.len())
+                    && scan::number(message.value(line)) == u64::try_from(body.len()).ok()
                 {
                     head.received(message, line);
                     has_length = true;

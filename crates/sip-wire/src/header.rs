@@ -10,7 +10,8 @@ enum Shape {
     Single,
     /// Comma-separated values, over any number of lines.
     List,
-    /// Any number of lines, each one value; commas mean nothing (challenges, credentials, free text).
+    /// Any number of lines, each one value; commas mean nothing (challenges, credentials, free text). Here stand also
+    /// those that the grammar wants once but whose doubling deceives nobody: the first counts.
     Lines,
 }
 
@@ -58,10 +59,10 @@ headers! {
     ContentLength "Content-Length" Single;
     ContentType "Content-Type" Single;
     ContentEncoding "Content-Encoding" List;
-    ContentDisposition "Content-Disposition" Single;
+    ContentDisposition "Content-Disposition" Lines;
     ContentLanguage "Content-Language" List;
-    ContentId "Content-ID" Single;
-    MimeVersion "MIME-Version" Single;
+    ContentId "Content-ID" Lines;
+    MimeVersion "MIME-Version" Lines;
     Authorization "Authorization" Lines;
     ProxyAuthorization "Proxy-Authorization" Lines;
     WwwAuthenticate "WWW-Authenticate" Lines;
@@ -79,26 +80,26 @@ headers! {
     AcceptContact "Accept-Contact" List;
     RejectContact "Reject-Contact" List;
     RequestDisposition "Request-Disposition" List;
-    UserAgent "User-Agent" Single;
-    Server "Server" Single;
-    RetryAfter "Retry-After" Single;
-    Date "Date" Single;
-    Timestamp "Timestamp" Single;
+    UserAgent "User-Agent" Lines;
+    Server "Server" Lines;
+    RetryAfter "Retry-After" Lines;
+    Date "Date" Lines;
+    Timestamp "Timestamp" Lines;
     Event "Event" Single;
     SubscriptionState "Subscription-State" Single;
     Reason "Reason" List;
     Warning "Warning" List;
-    Subject "Subject" Single;
-    Organization "Organization" Single;
-    Priority "Priority" Single;
+    Subject "Subject" Lines;
+    Organization "Organization" Lines;
+    Priority "Priority" Lines;
     InReplyTo "In-Reply-To" List;
-    ReplyTo "Reply-To" Single;
+    ReplyTo "Reply-To" Lines;
     CallInfo "Call-Info" List;
     AlertInfo "Alert-Info" List;
     ErrorInfo "Error-Info" List;
     ReferTo "Refer-To" Single;
     ReferredBy "Referred-By" Single;
-    ReferSub "Refer-Sub" Single;
+    ReferSub "Refer-Sub" Lines;
     Replaces "Replaces" Single;
     Join "Join" Single;
     RSeq "RSeq" Single;
@@ -114,9 +115,9 @@ headers! {
     Diversion "Diversion" List;
     HistoryInfo "History-Info" List;
     UserToUser "User-to-User" Lines;
-    FlowTimer "Flow-Timer" Single;
-    AnswerMode "Answer-Mode" Single;
-    MaxBreadth "Max-Breadth" Single;
+    FlowTimer "Flow-Timer" Lines;
+    AnswerMode "Answer-Mode" Lines;
+    MaxBreadth "Max-Breadth" Lines;
     InfoPackage "Info-Package" Single;
     RecvInfo "Recv-Info" List;
 }
@@ -172,7 +173,7 @@ impl Header {
         matches!(self.shape(), Shape::List)
     }
 
-    /// True when a message may carry this header once only.
+    /// True when a message may carry this header once only; a second one is refused with 400.
     pub const fn is_single(self) -> bool {
         matches!(self.shape(), Shape::Single)
     }

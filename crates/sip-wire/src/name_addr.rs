@@ -124,6 +124,16 @@ impl NameAddr {
         Ok(NameAddr { display, uri, params, raw })
     }
 
+    /// A copy that keeps no message alive, for what is stored.
+    pub fn detached(&self) -> NameAddr {
+        NameAddr {
+            display: self.display.as_ref().map(Text::detached),
+            uri: self.uri.detached(),
+            raw: self.raw.detached(),
+            params: self.params.detached(),
+        }
+    }
+
     /// The value as written.
     pub fn raw(&self) -> &Text {
         &self.raw

@@ -77,6 +77,11 @@ impl Uri {
         &self.text
     }
 
+    /// A copy that keeps no message alive, for what is stored.
+    pub fn detached(&self) -> Uri {
+        Uri { text: self.text.detached(), parts: self.parts.clone() }
+    }
+
     /// The scheme as written.
     pub fn scheme(&self) -> &str {
         self.part(&(0..self.parts.scheme))
@@ -329,4 +334,73 @@ pub fn escape_user(user: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_is_found() {
+        let uri =
+            Uri::parse("sips:al;x=1:p,w@[2001:db8::1]:5061;transport=tls;lr?Subject=a&Route=%3Csip:b%3E")
+                .unwrap();
+        assert!(uri.is_sips() && uri.is_sip() && uri.has_lr());
+        assert_eq!((uri.user(), uri.password()), (Some("al;x=1"), Some("p,w")));
+        assert_eq!((uri.host(), uri.port()), ("[2001:db8::1]", Some(5061)));
+        assert_eq!(uri.host_ip(), Some("2001:db8::1".parse().unwrap()));
+        assert_eq!(uri.params_str(), ";transport=tls;lr");
+        assert_eq!((uri.transport(), uri.param("LR"), uri.param("ttl")), (Some("tls"), Some(""), None));
+        assert_eq!(uri.headers(), Some("Subject=a&Route=%3Csip:b%3E"));
+        assert_eq!(uri.without_params(), "sips:al;x=1:p,w@[2001:db8::1]:5061");
+    }
+
+    #[test]
+    fn other_schemes_are_read_as_far_as_they_go() {
+        let tel = Uri::parse("tel:+1-201-555-0123;phone-context=example.com").unwrap();
+        assert_eq!(
+            (tel.user(), tel.host(), tel.param("phone-context")),
+            (Some("+1-201-555-0123"), "", Some("example.com"))
+        );
+        let urn = Uri::parse("urn:service:sos").unwrap();
+        assert_eq!((urn.scheme(), urn.user(), urn.is_sip()), ("urn", None, false));
+    }
+
+    #[test]
+    fn broken_uris_are_refused() {
+        for broken in [
+            "",
+            "sip",
+            "sip:",
+            ":x",
+            "sip:@h",
+            "sip:u@",
+            "sip:u@h:",
+            "sip:u@h:65536",
+            "sip:u@h:+1",
+            "sip:u@h x",
+            "sip:u@[::1",
+            "sip:u@[::1]x",
+            "sip:u@[1.2]",
+            "sip:u@h;;lr",
+            "sip:u@a@b",
+            "1sip:h",
+            "tel:",
+            "sip:h\u{0}",
+            "sip:\"a\"@h",
+            "<sip:h>",
+        ] {
+            assert_eq!(Uri::parse(broken), Err(BadUri), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_user_is_escaped_so_that_it_stays_the_user() {
+        for user in ["bob", "a@b", "a b:c;d?e", "50%", "\r\nVia: x", "é"] {
+            let uri = Uri::sip(Some(user), "example.com", Some(5070)).unwrap();
+            assert_eq!(uri.decoded_user().unwrap(), user);
+            assert_eq!((uri.password(), uri.host(), uri.port()), (None, "example.com", Some(5070)), "{uri}");
+        }
+        assert_eq!(unescape("%zz%4"), "%zz%4");
+    }
 }

@@ -435,3 +435,59 @@ fn a_header_that_is_not_utf8_passes_unchanged() {
     assert!(holds(&message.edit().set(Header::MaxForwards, "69").finish()));
     assert!(holds(&message.response(200, "OK").finish()));
 }
+
+#[test]
+fn a_header_may_stand_twice_only_where_that_deceives_nobody() {
+    for name in
+        ["From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Type", "Expires", "Refer-To", "Event"]
+    {
+        let value = match name {
+            "CSeq" => "1 INVITE",
+            "From" | "To" | "Refer-To" => "<sip:a@h>",
+            _ => "1",
+        };
+        let twice = invite_with(&[(name, &format!("{value}\n{name}: {value}"))]);
+        assert_eq!(refused(twice).phrase(), format!("Repeated {name} Header Field"));
+    }
+    for name in ["User-Agent", "Subject", "Supported", "X-Other", "Date"] {
+        assert!(accept(invite_with(&[(name, &format!("a\n{name}: b"))])).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_lenient_stays_lenient() {
+    for lines in [
+        &[("Max-Forwards", "-")][..],
+        &[("From", "Имя Фамилия <sip:a@h>;tag=1")],
+        &[("Contact", "-")],
+        &[("To", "<sip:b@host_with_underscore;lr=>")],
+        &[("Expires", "soon")],
+        &[("Allow", "")],
+    ] {
+        assert!(accept(invite_with(lines)).is_ok(), "{lines:?}");
+    }
+}
+
+#[test]
+fn what_readers_could_disagree_on_is_refused() {
+    for (lines, phrase) in [
+        (&[("X", "a\rVia: x")][..], "Bare CR or LF"),
+        (&[("Content-Length", "+0")], "Bad Content-Length Header Field"),
+        (&[("Content-Length", "0, 0")], "Bad Content-Length Header Field"),
+        (&[("Content-Length", "")], "Bad Content-Length Header Field"),
+        (&[("CSeq", "+1 INVITE")], "Bad CSeq Header Field"),
+        (&[("CSeq", "2147483648 INVITE")], "Bad CSeq Header Field"),
+        (&[("CSeq", "1INVITE")], "Bad CSeq Header Field"),
+        (&[("CSeq", "1")], "Bad CSeq Header Field"),
+        (&[("Call-ID", "a b")], "Bad Call-ID Header Field"),
+        (&[("Max-Forwards", "256")], "Bad Max-Forwards Header Field"),
+        (&[("Contact", "*, <sip:a@h>")], "Bad Contact Header Field"),
+        (&[("Via", "SIP/2.0/UDP h, ")], "Bad Via Header Field"),
+        (&[("X Y", "1")], "Bad Header Field Name"),
+        (&[("X\u{b}", "1")], "Bad Header Field Name"),
+        (&[("From", "-")], "Missing From Header Field"),
+        (&[("Via", "-")], "Missing Via Header Field"),
+    ] {
+        assert_eq!(refused(invite_with(lines)).phrase(), phrase, "{lines:?}");
+    }
+}

@@ -30,7 +30,7 @@ pub enum Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// For the user of this transaction. A 2xx to an INVITE may come repeatedly and with several To tags
-    /// (RFC 6026 §7.2).
+    /// (RFC 6026 §7.2). [`Transactions::user`] knows who that is, even when this response ended it.
     ForUser(TransactionId),
     /// A repetition or of no interest (answers to a CANCEL). Nothing to do.
     Absorbed,

@@ -56,6 +56,8 @@ struct Live<D> {
     timers: Timers,
     /// The CANCEL that the table sent by itself: its user hears nothing of it.
     silent: bool,
+    /// Over, its key free again; here until the user has drained [`Output::Ended`].
+    ended: bool,
     /// Time of its earliest entry in the schedule.
     scheduled: Option<Instant>,
 }
@@ -67,16 +69,26 @@ enum Cancel {
     Sent,
 }
 
+/// What waits to be drained.
+enum Queued<D> {
+    Output(Output<D>),
+    /// The last of a transaction: it leaves its slot when this is drained, so that its user can be asked for
+    /// ([`Transactions::user`]) while earlier outputs and the last response are dealt with.
+    End(TransactionId),
+}
+
 /// The transactions of one shard.
 ///
 /// `D` is what a user needs to recognise a transaction and to send its messages: a destination, a call.
 pub struct Transactions<D> {
     limits: Limits,
     slots: Slots<Live<D>>,
+    /// How many of them are over and wait to be drained.
+    ending: usize,
     clients: Keys,
     servers: Keys,
     schedule: Schedule,
-    outputs: VecDeque<Output<D>>,
+    outputs: VecDeque<Queued<D>>,
     scratch: Vec<u8>,
 }
 
@@ -87,6 +99,7 @@ impl<D: Clone> Transactions<D> {
         Transactions {
             limits,
             slots: Slots::new(),
+            ending: 0,
             clients: HashMap::with_hasher(hash),
             servers: HashMap::with_hasher(hash),
             schedule: Schedule::default(),
@@ -154,7 +167,7 @@ impl<D: Clone> Transactions<D> {
         live.message = response.clone();
         let output =
             Output::Send { transaction: id, user: live.user.clone(), message: response, again: false };
-        self.outputs.push_back(output);
+        self.put(output);
         self.settle(id);
         Ok(())
     }
@@ -254,10 +267,20 @@ impl<D: Clone> Transactions<D> {
 
     /// The next thing to be done. Drain after every input.
     pub fn poll_output(&mut self) -> Option<Output<D>> {
-        self.outputs.pop_front()
+        loop {
+            match self.outputs.pop_front()? {
+                Queued::Output(output) => return Some(output),
+                Queued::End(id) => {
+                    if let Some(live) = self.slots.remove(id) {
+                        self.ending -= 1;
+                        return Some(Output::Ended { transaction: id, user: live.user });
+                    }
+                }
+            }
+        }
     }
 
-    /// What the user gave for this transaction, while it lives.
+    /// What the user gave for this transaction, until [`Output::Ended`] was drained.
     pub fn user(&self, id: TransactionId) -> Option<&D> {
         self.slots.get(id).map(|live| &live.user)
     }
@@ -275,9 +298,9 @@ impl<D: Clone> Transactions<D> {
         self.servers.get(self.scratch.as_slice()).copied()
     }
 
-    /// How many transactions there are.
+    /// How many transactions there are that are not over.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.len() - self.ending
     }
 
     /// Whether there is none.
@@ -335,7 +358,7 @@ impl<D: Clone> Transactions<D> {
             live.message = message.clone();
             live.invite = (method == Method::Invite).then_some(request);
         }
-        self.outputs.push_back(Output::Send { transaction: id, user, message, again: false });
+        self.put(Output::Send { transaction: id, user, message, again: false });
         Ok(id)
     }
 
@@ -366,6 +389,7 @@ impl<D: Clone> Transactions<D> {
             reliable,
             timers,
             silent: false,
+            ended: false,
             scheduled: None,
         };
         let id = self.slots.insert(live).ok_or(NotOpened::Full)?;
@@ -388,15 +412,15 @@ impl<D: Clone> Transactions<D> {
         let silent = live.silent;
         // Nothing is there to be sent again before the first response.
         if !message.is_empty() {
-            self.outputs.push_back(Output::Send { transaction: id, user: user.clone(), message, again });
+            self.put(Output::Send { transaction: id, user: user.clone(), message, again });
         }
         if !silent {
             let failed = |why| Output::Failed { transaction: id, user: user.clone(), why };
             match step.tell {
-                Some(Tell::Timeout) => self.outputs.push_back(failed(Failure::Timeout)),
-                Some(Tell::Transport) => self.outputs.push_back(failed(Failure::Transport)),
-                Some(Tell::NoAck) => self.outputs.push_back(failed(Failure::NoAck)),
-                Some(Tell::TryingDue) => self.outputs.push_back(Output::TryingDue { transaction: id, user }),
+                Some(Tell::Timeout) => self.put(failed(Failure::Timeout)),
+                Some(Tell::Transport) => self.put(failed(Failure::Transport)),
+                Some(Tell::NoAck) => self.put(failed(Failure::NoAck)),
+                Some(Tell::TryingDue) => self.put(Output::TryingDue { transaction: id, user }),
                 Some(Tell::Response) | None => {}
             }
         }
@@ -408,7 +432,7 @@ impl<D: Clone> Transactions<D> {
         let Some(live) = self.slots.get_mut(id) else { return };
         let (over, deadline) = (live.machine.is_terminated(), live.machine.poll_timeout());
         if over {
-            self.remove(id);
+            self.end(id);
         } else if let Some(at) = deadline {
             // A deadline that moved away is found out when the entry comes up.
             if live.scheduled.is_none_or(|scheduled| at < scheduled) {
@@ -427,13 +451,24 @@ impl<D: Clone> Transactions<D> {
         self.schedule.retain(|at, id| slots.get(id).is_some_and(|live| live.scheduled == Some(at)));
     }
 
-    fn remove(&mut self, id: TransactionId) {
-        let Some(live) = self.slots.remove(id) else { return };
+    /// Frees the key of a transaction that is over; its slot follows when the user has drained its end.
+    fn end(&mut self, id: TransactionId) {
+        let Some(live) = self.slots.get_mut(id) else { return };
+        if std::mem::replace(&mut live.ended, true) {
+            return;
+        }
         let keys = if live.machine.is_client() { &mut self.clients } else { &mut self.servers };
         keys.remove(&live.key);
-        if !live.silent {
-            self.outputs.push_back(Output::Ended { transaction: id, user: live.user });
+        if live.silent {
+            self.slots.remove(id);
+        } else {
+            self.ending += 1;
+            self.outputs.push_back(Queued::End(id));
         }
+    }
+
+    fn put(&mut self, output: Output<D>) {
+        self.outputs.push_back(Queued::Output(output));
     }
 
     /// Sends the CANCEL that waited, if it may be sent now.

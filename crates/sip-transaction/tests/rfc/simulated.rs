@@ -158,17 +158,11 @@ impl Chance {
         let invite = *message.method() == Method::Invite;
         match self.table.handle_response(message, now) {
             Received::ForUser(id) => {
-                let branch = self.table.user(id).cloned();
-                if let Some(branch) = branch.filter(|_| status >= 200) {
-                    let end = self.ends.get_mut(&branch).unwrap();
-                    // A 2xx to an INVITE may come up again.
-                    if !(invite && status < 300 && !end.is_empty()) {
-                        end.push(status.to_string());
-                    }
-                } else if status >= 200 {
-                    // Over a reliable transport it is gone by now; the branch is in the message.
-                    let branch = message.top_via().unwrap().branch.unwrap().to_string();
-                    self.ends.get_mut(&branch).unwrap().push(status.to_string());
+                let branch = self.table.user(id).cloned().unwrap();
+                let end = self.ends.get_mut(&branch).unwrap();
+                // A 2xx to an INVITE may come up again.
+                if status >= 200 && !(invite && status < 300 && !end.is_empty()) {
+                    end.push(status.to_string());
                 }
             }
             Received::Absorbed | Received::Stray => {}

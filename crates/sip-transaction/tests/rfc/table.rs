@@ -121,3 +121,29 @@ fn a_response_can_end_a_transaction_only_once() {
     assert_eq!(lab.receive(200), Received::Stray);
     assert_eq!(lab.drain(), [""; 0]);
 }
+
+/// Over a reliable transport a final response ends the transaction at once; its user must still be known to whoever
+/// deals with that response.
+#[test]
+fn the_user_is_known_until_the_end_was_drained() {
+    let mut lab = Lab::client("REGISTER", true);
+    assert_eq!(lab.receive(200), Received::ForUser(lab.id));
+    assert_eq!(lab.table.user(lab.id), Some(&7));
+    assert_eq!(lab.drain(), ["ended"]);
+    assert_eq!(lab.table.user(lab.id), None);
+    let mut lab = Lab::client("INVITE", true);
+    lab.receive(486);
+    assert_eq!(lab.table.user(lab.id), Some(&7));
+    assert_eq!(lab.transport_error(), ["ACK", "ended"], "the error comes too late");
+    assert!(lab.table.is_empty());
+}
+
+#[test]
+fn the_key_of_a_transaction_that_is_over_is_free_at_once() {
+    let mut lab = Lab::client("OPTIONS", true);
+    lab.receive(200);
+    let again = lab.table.open_client(request("OPTIONS", BRANCH), 8, true, Timers::default(), lab.now);
+    assert!(again.is_ok());
+    assert_eq!(lab.drain(), ["ended", "OPTIONS"]);
+    assert_eq!(lab.table.len(), 1);
+}

@@ -241,6 +241,14 @@ impl<D: Clone> Transactions<D> {
         }
     }
 
+    /// Ends a transaction at once, without telling anybody but by [`Output::Ended`]: its request was passed on to
+    /// somebody else, or nobody waits for its response any more. What comes for it later is of no transaction.
+    pub fn forget(&mut self, id: TransactionId) {
+        if self.user(id).is_some() {
+            self.end(id);
+        }
+    }
+
     /// A message of this transaction did not leave (§17.1.4, §17.2.4).
     pub fn transport_error(&mut self, id: TransactionId, now: Instant) {
         self.step(id, now, |live, _| live.machine.transport_error());

@@ -11,6 +11,7 @@
 //! * [`in_dialog`]: what else passes between legs that are up
 //! * [`hangup`]: the one way in which calls end
 //! * [`media`]: what the relay replies
+//! * [`resume`]: what is written down of a call that is up, and going on with it
 //! * [`show`]: what the operator sees
 
 use std::collections::VecDeque;
@@ -38,10 +39,12 @@ mod in_dialog;
 mod media;
 mod reinvite;
 mod ringing;
+mod resume;
 mod show;
 mod write;
 
 pub use hunt::NotReached;
+pub use resume::Restored;
 pub use in_dialog::Failure;
 pub use write::ALLOW;
 

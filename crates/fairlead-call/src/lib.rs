@@ -5,6 +5,7 @@
 
 pub mod call;
 pub mod caller_gets;
+pub mod checkpoint;
 pub mod leg;
 mod multipart;
 pub mod negotiation;

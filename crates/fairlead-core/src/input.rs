@@ -1,26 +1,18 @@
 //! What comes into a shard.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use fairlead_model::ask::{Answer, AskFailed, AskRef};
 use fairlead_model::checkpoint::CheckpointRecord;
 use fairlead_model::flow::{Flow, Transport};
-use fairlead_model::id::{CallRef, PodRef, UnixMillis};
+use fairlead_model::id::{CallRef, PodRef};
 use fairlead_model::member::Briefing;
 use fairlead_model::relay::{RelayEvent, RelayRefused, RelayReply};
 use std::net::SocketAddr;
 
 use crate::output::{OrderRef, ResolveRef, SendRef};
 
-/// The time, twice: by a clock that never jumps, and by the calendar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// For timers.
-    pub mono: Instant,
-    /// For deadlines that other pods must understand.
-    pub wall: UnixMillis,
-}
+pub use fairlead_call::Now;
 
 /// One thing that happened. Handle it, then drain the outputs.
 #[derive(Clone, Debug)]

@@ -116,7 +116,6 @@ impl Call {
         };
         let (tag, negotiation) = (chosen.tag.clone(), chosen.negotiation.clone());
         let cseq = invite.cseq().map(|cseq| cseq.number).unwrap_or_default();
-        let cseq = invite.cseq().map(|cseq| cseq.number).unwrap_or_default();
         // RFC 3261 §8.1.1.5: any start below 2^31 will do.
         let Ok(mut dialog) = Dialog::uas(&invite, &tag, (self.session_id & 0xffff) as u32) else {
             return self.answer_is_no_use(now);

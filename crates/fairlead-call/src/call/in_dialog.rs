@@ -15,7 +15,7 @@ pub enum Failure {
 impl Call {
     /// The leg that a request in a dialog belongs to, by its tags.
     pub fn leg_of_request(&self, request: &Message) -> Option<LegRef> {
-        let (to, from) = (request.to_tag()?, request.from_tag().unwrap_or_default());
+        let to = request.to_tag()?;
         let call_id = request.call_id();
         let owns = |dialog: &Dialog| dialog.owns_request(request);
         if let Some(dialog) = &self.a.dialog {
@@ -31,7 +31,6 @@ impl Call {
         if let Some(at) = self.strays.iter().position(|stray| owns(&stray.dialog)) {
             return Some(LegRef::Stray(u16::try_from(at).unwrap_or(u16::MAX)));
         }
-        let _ = from;
         self.attempts
             .iter()
             .find(|attempt| attempt.dialog.as_ref().is_some_and(owns))
@@ -158,6 +157,16 @@ impl Call {
                 }
             }
             PendingKind::Bye => {}
+        }
+    }
+
+    /// A request was cancelled before it was sent.
+    pub fn not_sent(&mut self, ticket: Ticket, now: Now) {
+        let Some(pending) = self.pending(ticket).filter(|pending| !pending.done) else { return };
+        let reinvite = matches!(pending.kind, PendingKind::Reinvite);
+        self.close(ticket);
+        if reinvite {
+            self.reinvite_refused(487, Vec::new(), now);
         }
     }
 

@@ -1,6 +1,9 @@
 //! Writing the messages of a call, and finding its parts by name.
 
+use std::borrow::Cow;
+
 use fairlead_model::ask::Refusal;
+use fairlead_model::flow::Hop;
 use sip_wire::{NameAddr, RequestWriter, ResponseWriter, default_reason, escape_user, quote};
 
 use super::*;
@@ -70,20 +73,29 @@ impl Call {
 
     /// Where the next request of a leg goes.
     pub fn next_hop(&mut self, leg: LegRef) -> Option<NextHop> {
-        let (peer, binding) = match leg {
-            LegRef::A => (self.a.policy.peer.clone(), None),
+        let (binding, by_flow) = match leg {
+            LegRef::A => (None, self.a.policy.nat.force_rport),
             LegRef::B(_) | LegRef::Stray(_) => {
                 let target = self.target(self.attempt_of(leg)?)?;
-                (target.policy.peer.clone(), target.binding.clone())
+                let by_flow = target.policy.nat.force_rport || matches!(target.hop, Hop::Flow(_));
+                (target.policy.peer.clone().zip(target.binding.clone()), by_flow)
             }
         };
-        let outlet = self.outlet(leg)?.clone();
         let uri = match self.dialog_mut(leg) {
             Some(dialog) => dialog.ack(0).next_hop,
             None => String::new(),
         };
-        let binding = peer.zip(binding);
-        Some(NextHop { uri, by_flow: outlet.nat.force_rport, binding })
+        Some(NextHop { uri, by_flow, binding })
+    }
+
+    /// The leg that a request of ours is on.
+    pub fn leg_of_ticket(&self, ticket: Ticket) -> Option<LegRef> {
+        self.pending(ticket).map(|pending| pending.leg)
+    }
+
+    /// Whether a request that was announced is still to be sent.
+    pub fn still_wants(&self, ticket: Ticket) -> bool {
+        self.is_open(ticket)
     }
 
     /// How a leg's messages leave.
@@ -154,7 +166,7 @@ impl Call {
 
     fn finish(&self, mut writer: RequestWriter, leg: LegRef, request: &Request, contact: bool) -> Option<Message> {
         if contact {
-            writer.push(Header::Contact, &self.outlet(leg)?.contact(&self.local_tag(leg)?));
+            writer.push(Header::Contact, &self.outlet(leg)?.contact(&self.contact_user(&self.local_tag(leg)?)));
             writer.push(Header::Allow, ALLOW);
         }
         if let Some((header, value)) = &request.authorization {
@@ -168,6 +180,12 @@ impl Call {
             writer = writer.body(kind, body.clone());
         }
         Message::parse(writer.finish()).ok()
+    }
+
+    /// The user of our Contact: the leg's tag, which names this pod; in an adopted call the tag names another, so the
+    /// Contact says where the call is now.
+    fn contact_user<'t>(&self, tag: &'t str) -> Cow<'t, str> {
+        if self.a.invite.is_some() { Cow::Borrowed(tag) } else { Cow::Owned(self.names.tag(0)) }
     }
 
     /// A response of this call, with the request's Vias as its server transaction wants them (RFC 3581).
@@ -194,7 +212,7 @@ impl Call {
     ) -> Bytes {
         let mut writer = self.answer(server, request, status, default_reason(status), tag);
         if let (Some(outlet), Some(tag)) = (outlet, tag) {
-            writer = writer.record_route().header(Header::Contact, outlet.contact(tag));
+            writer = writer.record_route().header(Header::Contact, outlet.contact(&self.contact_user(tag)));
             writer.push(Header::Allow, ALLOW);
         }
         for passed in passed {
@@ -327,7 +345,8 @@ impl Call {
         }
     }
 
-    fn attempt_of(&self, leg: LegRef) -> Option<AttemptRef> {
+    /// The attempt that a leg belongs to; none for leg A.
+    pub fn attempt_of(&self, leg: LegRef) -> Option<AttemptRef> {
         match leg {
             LegRef::A => None,
             LegRef::B(number) => Some(number),

@@ -1,0 +1,73 @@
+//! CANCEL with and without its INVITE (RFC 3261 §9.2).
+
+use fairlead_model::ask::{Answer, AskFailed};
+
+use super::checks::Refused;
+use super::*;
+
+impl Core {
+    pub(super) fn cancel(&mut self, cancel: Message, flow: Flow, invite: Option<TransactionId>, now: Now) {
+        if let Err(reason) = cancel.check_mandatory() {
+            return self.refuse_malformed(&cancel, &flow, &reason);
+        }
+        let forced = respond::via_differs(&cancel, &flow);
+        let Some(server) = self.open_server(&cancel, flow, forced, now) else { return };
+        match invite.and_then(|id| self.transactions.user(id).cloned()) {
+            Some(User::Server { id, .. }) => self.cancel_invite(server, id, &cancel, now),
+            _ if cancel.to_tag().is_some() || flow.pod != self.identity.pod || !self.has_room() => {
+                self.refuse(server, no_such_invite(), now);
+            }
+            // Its INVITE may have come to another pod (architecture: what carries nothing of ours yet).
+            _ => {
+                let ask = Ask::Owner {
+                    call_id: cancel.call_id().to_owned(),
+                    from_tag: cancel.from_tag().unwrap_or_default().to_owned(),
+                };
+                let key = self.key_of(&cancel, &flow);
+                self.ask(ask, key, Asked::Owner { server });
+            }
+        }
+    }
+
+    fn cancel_invite(&mut self, server: u64, invite: u64, cancel: &Message, now: Now) {
+        let Some(known) = self.servers.get(&server) else { return };
+        let (flow, forced) = (known.flow, known.forced);
+        let ok = self.answer(cancel, &flow, forced, 200, "OK", Kind::Answer).finish();
+        self.respond(server, 200, ok, now);
+        let Some(known) = self.servers.get_mut(&invite) else { return };
+        let reference = ServerRef { id: invite, source: known.flow.remote, forced: known.forced };
+        match known.call {
+            Some(call) if self.calls.contains_key(&call) => {
+                self.with_call(call, now, |call, now| call.cancel(reference, cancel, now));
+            }
+            Some(_) if !known.cancelled => {
+                // The registrar has not answered yet; its answer finds nobody.
+                known.cancelled = true;
+                let (request, flow, forced) = (known.request.clone(), known.flow, known.forced);
+                let message =
+                    self.answer(&request, &flow, forced, 487, "Request Terminated", Kind::Answer).finish();
+                self.respond(invite, 487, message, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The registrar knows, or does not, who has the INVITE.
+    pub(super) fn owner_answered(&mut self, server: u64, answer: Result<Answer, AskFailed>, now: Now) {
+        let Some(known) = self.servers.get(&server) else { return };
+        match answer {
+            Ok(Answer::Owned { pod, call })
+                if pod != self.identity.pod || call.shard.0 != self.identity.shard =>
+            {
+                let (message, flow, transaction) = (known.request.bytes().clone(), known.flow, known.transaction);
+                self.outputs.push_back(Output::Forward { pod, shard: Some(call.shard.0), message, flow });
+                self.forget_server(server, transaction);
+            }
+            _ => self.refuse(server, no_such_invite(), now),
+        }
+    }
+}
+
+fn no_such_invite() -> Refused {
+    Refused::new(481, "Call/Transaction Does Not Exist", "no_transaction")
+}

@@ -1,0 +1,138 @@
+//! Established calls are written down beside the path, and gone on with by whoever adopts them.
+
+use fairlead_call::call::{Names, Restored};
+use fairlead_call::checkpoint::{SCHEMA, State};
+use fairlead_model::checkpoint::CheckpointRecord;
+use fairlead_model::member::MintKey;
+
+use super::*;
+
+/// The names of an adopted call: ours, so that what is written from now on finds this pod.
+#[derive(Debug)]
+struct AdoptedNames {
+    pod: PodRef,
+    shard: ShardRef,
+    number: u64,
+    key: MintKey,
+}
+
+impl Names for AdoptedNames {
+    fn tag(&self, index: u16) -> String {
+        Minted { kind: Kind::Call, pod: self.pod, shard: self.shard, number: self.number, index }.write(&self.key)
+    }
+
+    fn call_id(&self, index: u16) -> String {
+        Minted { kind: Kind::CallId, pod: self.pod, shard: self.shard, number: self.number, index }.write(&self.key)
+    }
+}
+
+impl Core {
+    /// A call reached a confirmed state.
+    pub(super) fn confirmed(&mut self, reference: CallRef, now: Now) {
+        let Some(entry) = self.calls.get_mut(&reference) else { return };
+        let owned = entry.owned.take();
+        let record = record_of(&entry.call, self.identity.pod, now);
+        entry.checkpointed |= record.is_some();
+        if let Some(record) = record {
+            self.tell(Ask::Checkpoint { call: reference, record: Some(record) });
+        }
+        if let Some((call_id, from_tag)) = owned {
+            self.tell(Ask::Disown { call_id, from_tag, call: reference });
+        }
+    }
+
+    /// A call is over: its record goes too.
+    pub(super) fn uncheckpoint(&mut self, reference: CallRef) {
+        let Some(entry) = self.calls.get_mut(&reference) else { return };
+        if std::mem::take(&mut entry.checkpointed) {
+            self.tell(Ask::Checkpoint { call: reference, record: None });
+        }
+    }
+
+    /// Goes on with a call that another pod, or an earlier incarnation, had.
+    pub(super) fn adopt(&mut self, record: &CheckpointRecord, now: Now) {
+        if self.calls.contains_key(&record.call) {
+            return;
+        }
+        let state = match State::from_bytes(record.schema, &record.state) {
+            Ok(state) => state,
+            Err(_) => return self.event(Event::Dropped { reason: "checkpoint" }),
+        };
+        let Some(key) = self.router.keys().first().cloned() else {
+            return self.event(Event::Dropped { reason: "not_briefed" });
+        };
+        let names = AdoptedNames {
+            pod: self.identity.pod,
+            shard: ShardRef(self.identity.shard),
+            number: self.next_number(),
+            key,
+        };
+        let ways = self.ways_of(&state);
+        let restored = Restored {
+            state,
+            names: Box::new(names),
+            user_agent: self.general.user_agent.clone(),
+            epoch: record.epoch.saturating_add(1),
+        };
+        let call = Call::resume(restored, now);
+        let adopted = call.call_ids();
+        for call_id in &adopted {
+            self.adopted.insert(call_id.clone(), record.call);
+        }
+        self.router.adopt(adopted.iter().map(String::as_str), ShardRef(self.identity.shard));
+        let attempt = call.winner();
+        let mut known = vec![(None, ways.0)];
+        known.push((attempt, ways.1));
+        let entry = Entry {
+            call_id: adopted.first().cloned().unwrap_or_default(),
+            call,
+            ways: known,
+            open: Vec::new(),
+            owned: None,
+            checkpointed: true,
+            adopted,
+            scheduled: Scheduled::default(),
+        };
+        self.calls.insert(record.call, entry);
+        self.counts.adopted += 1;
+        // The record names its new owner under the next epoch.
+        self.confirmed(record.call, now);
+        self.renew_later(now);
+        self.drive(record.call, now);
+    }
+
+    /// The ways of both legs as far as a written call tells: the flow by which they were last reached, if its pod is
+    /// there, else their address.
+    fn ways_of(&self, state: &State) -> (Way, Way) {
+        let way = |outlet: &fairlead_call::leg::Outlet, flow: Option<Flow>| {
+            let remote = SocketAddr::new(outlet.remote, outlet.port);
+            let to = self.way_to(outlet.transport, &[remote]);
+            let flow = flow.filter(|flow| self.router.is_there(flow.pod));
+            let to = match (flow, to) {
+                (Some(flow), _) => SendTo::Flow(flow),
+                (None, Some(to)) => to,
+                (None, None) => SendTo::Address { network: 0, remote },
+            };
+            Way { to, flow, others: VecDeque::new(), network: 0 }
+        };
+        let flow = match &state.target.hop {
+            fairlead_model::flow::Hop::Flow(flow) => Some(*flow),
+            fairlead_model::flow::Hop::Address { .. } => None,
+        };
+        (way(&state.a.outlet, None), way(&state.b.outlet, flow))
+    }
+}
+
+fn record_of(call: &Call, owner: PodRef, now: Now) -> Option<CheckpointRecord> {
+    let state = call.state()?.to_bytes().ok()?;
+    Some(CheckpointRecord {
+        call: call.reference(),
+        owner,
+        epoch: call.epoch(),
+        schema: SCHEMA,
+        written: now.wall,
+        deadline: call.deadline(),
+        call_ids: call.call_ids(),
+        state,
+    })
+}

@@ -1,0 +1,208 @@
+//! Qualify: OPTIONS to contacts, spread evenly in time, faster while one does not answer (chan_sip.md §5.10).
+
+use fairlead_model::ask::QualifyTarget;
+use fairlead_model::binding::{BindingKey, Qualify, QualifyState};
+use fairlead_model::flow::Hop;
+use fairlead_model::peer::EffectiveNat;
+use sip_wire::RequestWriter;
+
+use super::*;
+
+/// A contact that does not answer is asked this often, or as often as its setting says if that is more often.
+const UNREACHABLE_EVERY: Duration = Duration::from_secs(10);
+/// So long after one another new contacts are asked for the first time.
+const SPREAD: Duration = Duration::from_millis(20);
+
+/// Contacts that are qualified.
+#[derive(Debug, Default)]
+pub(super) struct Qualifier {
+    contacts: HashMap<u64, Contact>,
+    known: HashMap<(String, Option<BindingKey>), u64>,
+}
+
+#[derive(Debug)]
+struct Contact {
+    target: QualifyTarget,
+    /// Asked once, for the operator; not on the list.
+    once: bool,
+    /// The open OPTIONS, and when it left.
+    asked: Option<(TransactionId, Instant)>,
+    scheduled: Scheduled,
+    /// When the next OPTIONS, or the end of the wait, is due.
+    due: Option<Instant>,
+}
+
+impl Qualifier {
+    /// A connection is gone: its contacts are asked next time, and that fails by itself.
+    pub fn closed(&mut self, flow: &Flow) {
+        for contact in self.contacts.values_mut() {
+            if matches!(&contact.target.hop, Hop::Flow(known) if known == flow) {
+                contact.asked = None;
+            }
+        }
+    }
+
+    /// How many contacts are qualified.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+}
+
+impl Core {
+    /// These and no others are kept qualified. Those known already keep their place in time.
+    pub(super) fn set_qualify_list(&mut self, list: Vec<QualifyTarget>, now: Now) {
+        let mut known = std::mem::take(&mut self.qualify.known);
+        let mut new = 0_u32;
+        for target in list {
+            let name = (target.peer.clone(), target.key.clone());
+            if let Some(number) = known.remove(&name) {
+                if let Some(contact) = self.qualify.contacts.get_mut(&number) {
+                    let last = contact.target.last;
+                    contact.target = QualifyTarget { last, ..target };
+                }
+                self.qualify.known.insert(name, number);
+                continue;
+            }
+            let every = Duration::from_secs(u64::from(target.every.max(1)));
+            // Asked at once when nothing is known of it; else somewhere in its interval.
+            let delay = if target.last.state == QualifyState::Unknown {
+                new = new.saturating_add(1);
+                SPREAD.saturating_mul(new).min(every)
+            } else {
+                Duration::from_millis(self.random.between(0, every.as_millis().min(3_600_000) as u64))
+            };
+            let number = self.next_number();
+            self.qualify.known.insert(name, number);
+            self.add_contact(number, target, false, now.mono + delay);
+        }
+        for number in known.into_values() {
+            self.qualify.contacts.remove(&number);
+        }
+    }
+
+    /// Once, now.
+    pub(super) fn qualify_now(&mut self, target: QualifyTarget, now: Now) {
+        let number = self.next_number();
+        self.add_contact(number, target, true, now.mono);
+        self.qualify_due(number, now);
+    }
+
+    fn add_contact(&mut self, number: u64, target: QualifyTarget, once: bool, at: Instant) {
+        let contact = Contact { target, once, asked: None, scheduled: Scheduled::default(), due: None };
+        self.qualify.contacts.insert(number, contact);
+        self.qualify_at(number, at);
+    }
+
+    fn qualify_at(&mut self, number: u64, at: Instant) {
+        let Some(contact) = self.qualify.contacts.get_mut(&number) else { return };
+        contact.due = Some(at);
+        if contact.scheduled.wants(at) {
+            self.timers.add(at, Timer::Qualify(number));
+        }
+    }
+
+    /// It is time to ask a contact, or to give up waiting for it.
+    pub(super) fn qualify_due(&mut self, number: u64, now: Now) {
+        let Some(contact) = self.qualify.contacts.get_mut(&number) else { return };
+        contact.scheduled.fired(now.mono);
+        match contact.due {
+            Some(at) if at <= now.mono => contact.due = None,
+            Some(at) => return self.qualify_at(number, at),
+            None => return,
+        }
+        if let Some((transaction, _)) = contact.asked.take() {
+            // chan_sip waits twice the limit.
+            self.transactions.forget(transaction);
+            return self.qualified(number, QualifyState::Unreachable, 0, now);
+        }
+        match contact.target.hop.clone() {
+            Hop::Flow(flow) => self.qualify_send(number, Some(SendTo::Flow(flow)), now),
+            Hop::Address { transport, host, port } => match ways::literal(&host) {
+                Some(ip) => {
+                    let remote = SocketAddr::new(ip, port.unwrap_or(transport.default_port()));
+                    let to = self.way_to(transport, &[remote]);
+                    self.qualify_send(number, to, now);
+                }
+                None => self.resolve(host, port, transport, Resolving::Qualify { number, transport }),
+            },
+        }
+    }
+
+    /// Sends the OPTIONS.
+    pub(super) fn qualify_send(&mut self, number: u64, to: Option<SendTo>, now: Now) {
+        let Some(contact) = self.qualify.contacts.get(&number) else { return };
+        let limit = Duration::from_millis(u64::from(contact.target.limit_ms.max(1)));
+        let sent = to.and_then(|to| {
+            let (message, reliable) = self.options_for(number, &to)?;
+            let user = User::Client { to, of: Of::Qualify(number), method: "OPTIONS" };
+            let t1 = Duration::from_millis(u64::from(self.general.t1_ms.max(1)));
+            let timers = transaction::Timers::with_t1(t1);
+            self.transactions.open_client(message, user, reliable, timers, now.mono).ok()
+        });
+        let Some(transaction) = sent else { return self.qualified(number, QualifyState::Unreachable, 0, now) };
+        if let Some(contact) = self.qualify.contacts.get_mut(&number) {
+            contact.asked = Some((transaction, now.mono));
+        }
+        self.qualify_at(number, now.mono + limit.saturating_mul(2));
+        self.drain_transactions(now);
+    }
+
+    fn options_for(&mut self, number: u64, to: &SendTo) -> Option<(Message, bool)> {
+        let (_, outlet) = self.outlet_of(to, EffectiveNat::default())?;
+        let via = self.via(&outlet)?;
+        let serial = self.next_number();
+        let (call_id, tag) = (self.mint(Kind::CallId, serial, 0)?, self.mint(Kind::Answer, serial, 0)?);
+        let target = &self.qualify.contacts.get(&number)?.target;
+        let mut writer = RequestWriter::new(&Method::Options, &target.uri)
+            .header(Header::Via, via)
+            .header(Header::MaxForwards, "70");
+        for route in &target.route {
+            writer.push(Header::Route, route);
+        }
+        let message = writer
+            .header(Header::From, format!("<sip:qualify@{}>;tag={tag}", outlet.host()))
+            .header(Header::To, format!("<{}>", target.uri))
+            .header(Header::CallId, call_id)
+            .header(Header::CSeq, "1 OPTIONS")
+            .header(Header::Contact, outlet.contact("qualify"))
+            .header(Header::UserAgent, &self.general.user_agent)
+            .finish();
+        Some((Message::parse(message).ok()?, outlet.transport.is_reliable()))
+    }
+
+    /// Any response but a provisional one shows that somebody is there.
+    pub(super) fn qualify_answered(&mut self, number: u64, status: u16, now: Now) {
+        if status < 200 {
+            return;
+        }
+        let Some(contact) = self.qualify.contacts.get_mut(&number) else { return };
+        let Some((_, left)) = contact.asked.take() else { return };
+        let rtt = now.mono.saturating_duration_since(left).as_millis().min(u128::from(u32::MAX)) as u32;
+        let state = if rtt <= contact.target.limit_ms { QualifyState::Ok } else { QualifyState::Lagged };
+        self.qualified(number, state, rtt, now);
+    }
+
+    /// It could not be sent, or nothing came.
+    pub(super) fn qualify_failed(&mut self, number: u64, now: Now) {
+        let asked = self.qualify.contacts.get_mut(&number).and_then(|contact| contact.asked.take());
+        if asked.is_some() {
+            self.qualified(number, QualifyState::Unreachable, 0, now);
+        }
+    }
+
+    fn qualified(&mut self, number: u64, state: QualifyState, rtt_ms: u32, now: Now) {
+        let Some(contact) = self.qualify.contacts.get_mut(&number) else { return };
+        let result = Qualify { state, rtt_ms, at: now.wall };
+        contact.target.last = result;
+        let (peer, key) = (contact.target.peer.clone(), contact.target.key.clone());
+        let every = Duration::from_secs(u64::from(contact.target.every.max(1)));
+        if contact.once {
+            self.qualify.contacts.remove(&number);
+        } else {
+            let next = if state == QualifyState::Unreachable { every.min(UNREACHABLE_EVERY) } else { every };
+            self.qualify_at(number, now.mono + next);
+        }
+        self.tell(Ask::Qualified { peer: peer.clone(), key: key.clone(), result });
+        self.event(Event::Qualified { peer, key, result });
+    }
+}

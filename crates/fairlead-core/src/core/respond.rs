@@ -1,0 +1,198 @@
+//! Answers outside of calls: with a transaction and without.
+
+use fairlead_model::ask::Refusal;
+use sip_wire::{MalformedReason, ResponseWriter};
+
+use super::checks::{ALLOW, Refused};
+use super::*;
+
+/// The status in the first line of a response that we wrote; 0 for a request.
+pub(super) fn status_of(message: &[u8]) -> u16 {
+    match message.strip_prefix(b"SIP/2.0 ") {
+        Some([a @ b'1'..=b'6', b @ b'0'..=b'9', c @ b'0'..=b'9', ..]) => {
+            u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0')
+        }
+        _ => 0,
+    }
+}
+
+/// Whether the top Via names another host than the packet came from: then the sender sits behind a NAT, and answers
+/// go to where he came from (the auto values of `nat`; not for WebSocket, whose Via never says an address).
+pub(super) fn via_differs(request: &Message, flow: &Flow) -> bool {
+    if matches!(flow.transport, Transport::Ws | Transport::Wss) {
+        return false;
+    }
+    match request.top_via() {
+        Ok(via) => via.host_ip() != Some(flow.remote.ip()),
+        Err(_) => true,
+    }
+}
+
+/// Where an answer goes (RFC 3261 §18.2.2, RFC 3581 §4): back by the flow, over UDP to the port of the Via unless
+/// the sender asked otherwise or his peer has force_rport.
+pub(super) fn way_back(request: &Message, flow: &Flow, forced: bool) -> Flow {
+    let mut back = *flow;
+    if forced || flow.transport.is_reliable() {
+        return back;
+    }
+    if let Ok(via) = request.top_via_view()
+        && via.rport().is_none()
+    {
+        back.remote.set_port(via.port.unwrap_or(Transport::Udp.default_port()));
+    }
+    back
+}
+
+impl Core {
+    /// A response to `request` with the headers that every response of ours has.
+    pub(super) fn answer(
+        &self,
+        request: &Message,
+        flow: &Flow,
+        forced: bool,
+        status: u16,
+        phrase: &str,
+        kind: Kind,
+    ) -> ResponseWriter {
+        let mut writer = request.response(status, phrase);
+        // §8.2.6.2: the same request without a transaction gets the same tag again.
+        let number = self.merge_key(request) & MAX_NUMBER;
+        if let Some(tag) = self.mint(kind, number, 0) {
+            writer = writer.to_tag(&tag);
+        }
+        let (ip, port) = (flow.remote.ip(), flow.remote.port());
+        writer = if forced { writer.top_via_received_forced(ip, port) } else { writer.top_via_received(ip, port) };
+        writer.header(Header::Server, &self.general.user_agent)
+    }
+
+    /// Sends an answer without a transaction.
+    pub(super) fn send_stateless(&mut self, request: &Message, flow: &Flow, status: u16, message: Bytes) {
+        let method = request.method().label();
+        let forced = via_differs(request, flow);
+        self.event(Event::Transmitted { method, status });
+        let send = SendRef(self.next_number());
+        let to = SendTo::Flow(way_back(request, flow, forced));
+        self.outputs.push_back(Output::Send { send, to, message, report: false });
+    }
+
+    /// Refuses a request without a transaction: nothing of it is kept.
+    pub(super) fn refuse_stateless(&mut self, request: &Message, flow: &Flow, refused: Refused) {
+        let Refused { refusal, headers, reason } = refused;
+        let forced = via_differs(request, flow);
+        let mut writer = self.answer(request, flow, forced, refusal.status, &refusal.phrase, Kind::Stateless);
+        for (header, value) in &headers {
+            writer.push(*header, value);
+        }
+        push_refusal(&mut writer, &refusal);
+        let status = refusal.status;
+        self.event(Event::Refused { method: request.method().label(), refusal, reason });
+        self.send_stateless(request, flow, status, writer.finish());
+    }
+
+    pub(super) fn refuse_malformed(&mut self, request: &Message, flow: &Flow, reason: &MalformedReason) {
+        self.refuse_stateless(request, flow, Refused::new(reason.status(), reason.phrase(), reason.label()));
+    }
+
+    /// 503 of the whole edge: Retry-After, spread so that not all come back at once.
+    pub(super) fn whole_edge_refuses(&mut self, phrase: &'static str, reason: &'static str) -> Refused {
+        let mut refused = Refused::new(503, phrase, reason);
+        refused.refusal.retry_after = Some(self.random.between(5, 30) as u32);
+        refused
+    }
+
+    /// Opens the transaction of a new request. `None` when the table is full; the request was refused then.
+    pub(super) fn open_server(&mut self, request: &Message, flow: Flow, forced: bool, now: Now) -> Option<u64> {
+        let id = self.next_number();
+        let user = User::Server { id, to: way_back(request, &flow, forced), method: request.method().label() };
+        let timers = transaction::Timers::with_t1(Duration::from_millis(u64::from(self.general.t1_ms.max(1))));
+        let reliable = flow.transport.is_reliable();
+        match self.transactions.open_server(request, user, reliable, timers, now.mono) {
+            Ok(transaction) => {
+                let request = request.clone();
+                self.servers.insert(
+                    id,
+                    Server { transaction, request, flow, forced, call: None, cancelled: false, merged: None },
+                );
+                Some(id)
+            }
+            Err(transaction::NotOpened::Full) => {
+                let refused = self.whole_edge_refuses("Too many transactions", "full");
+                self.refuse_stateless(request, &flow, refused);
+                None
+            }
+            Err(_) => {
+                self.event(Event::Dropped { reason: "unmatchable" });
+                None
+            }
+        }
+    }
+
+    /// Answers in a transaction.
+    pub(super) fn respond(&mut self, server: u64, status: u16, message: Bytes, now: Now) {
+        if let Some(known) = self.servers.get(&server) {
+            // An answer that comes too late (the transaction timed out, or was answered) changes nothing.
+            let _ = self.transactions.respond(known.transaction, status, message, now.mono);
+        }
+        self.drain_transactions(now);
+    }
+
+    /// Refuses in a transaction.
+    pub(super) fn refuse(&mut self, server: u64, refused: Refused, now: Now) {
+        let Refused { refusal, headers, reason } = refused;
+        let Some(known) = self.servers.get(&server) else { return };
+        let (request, flow, forced) = (known.request.clone(), known.flow, known.forced);
+        let mut writer = self.answer(&request, &flow, forced, refusal.status, &refusal.phrase, Kind::Answer);
+        for (header, value) in &headers {
+            writer.push(*header, value);
+        }
+        push_refusal(&mut writer, &refusal);
+        let status = refusal.status;
+        self.event(Event::Refused { method: request.method().label(), refusal, reason });
+        self.respond(server, status, writer.finish(), now);
+    }
+
+    /// Nobody answered yet, and the client should stop repeating (RFC 3261 §17.2.1, RFC 4320 §4.1).
+    pub(super) fn trying(&mut self, transaction: TransactionId, user: &User, now: Now) {
+        let User::Server { id, .. } = user else { return };
+        let Some(known) = self.servers.get(id) else { return };
+        let (ip, port) = (known.flow.remote.ip(), known.flow.remote.port());
+        let writer = known.request.response(100, "Trying");
+        let writer =
+            if known.forced { writer.top_via_received_forced(ip, port) } else { writer.top_via_received(ip, port) };
+        let _ = self.transactions.respond(transaction, 100, writer.finish(), now.mono);
+    }
+
+    /// OPTIONS outside of a dialog asks what this edge can (RFC 3261 §11.2).
+    pub(super) fn options(&mut self, request: &Message, flow: &Flow) {
+        let forced = via_differs(request, flow);
+        let message = self
+            .answer(request, flow, forced, 200, "OK", Kind::Stateless)
+            .header(Header::Allow, ALLOW)
+            .header(Header::Accept, "application/sdp")
+            .header(Header::Supported, "path")
+            .finish();
+        // §8.2.7: stateless, so that asking costs us nothing; asked again, the answer is the same.
+        self.send_stateless(request, flow, 200, message);
+    }
+}
+
+fn push_refusal(writer: &mut ResponseWriter, refusal: &Refusal) {
+    if let Some(seconds) = refusal.retry_after {
+        writer.push(Header::RetryAfter, &seconds.to_string());
+    }
+    if let Some(seconds) = refusal.min_expires {
+        writer.push(Header::MinExpires, &seconds.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_read_from_the_first_line() {
+        assert_eq!(status_of(b"SIP/2.0 486 Busy Here\r\n"), 486);
+        assert_eq!(status_of(b"INVITE sip:a@b SIP/2.0\r\n"), 0);
+        assert_eq!(status_of(b"SIP/2.0 4"), 0);
+    }
+}

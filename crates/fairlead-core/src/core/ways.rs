@@ -1,0 +1,268 @@
+//! Networks and next hops: what our messages say about where they come from, and where they go.
+
+use std::net::IpAddr;
+
+use fairlead_call::call::NotReached;
+use fairlead_call::leg::Outlet;
+use fairlead_model::flow::Hop;
+use fairlead_model::peer::EffectiveNat;
+use sip_wire::Uri;
+
+use super::*;
+use crate::input::Network;
+
+impl Core {
+    /// The network by which messages of a flow leave, and what they say of us.
+    ///
+    /// A flow of another pod leaves from that pod's address: behind one Service all pods advertise the same, and our
+    /// own network of that kind says it; otherwise the flow's local address is what the phone sees.
+    pub(super) fn outlet_of_flow(&self, flow: &Flow, nat: EffectiveNat) -> (usize, Outlet) {
+        let networks = &self.identity.networks;
+        let exact = networks.iter().position(|n| n.transport == flow.transport && n.bind == flow.local);
+        let wild = || {
+            networks.iter().position(|n| {
+                n.transport == flow.transport
+                    && n.bind.ip().is_unspecified()
+                    && n.bind.port() == flow.local.port()
+                    && serves(n, flow.local.ip())
+            })
+        };
+        let found = exact.or_else(wild);
+        let foreign = flow.pod != self.identity.pod;
+        let host_port = match found.and_then(|at| networks.get(at)) {
+            Some(network) if says_something(network) && !(foreign && network.routed) => host_port(&network.advertised),
+            _ => flow.local.to_string(),
+        };
+        let network = found.and_then(|at| networks.get(at)).map(|n| n.name.clone()).unwrap_or_default();
+        let outlet = Outlet {
+            network,
+            transport: flow.transport,
+            host_port,
+            remote: flow.remote.ip(),
+            port: flow.remote.port(),
+            nat,
+        };
+        (found.unwrap_or(0), outlet)
+    }
+
+    /// The network for a message to an address, and what it says of us.
+    fn outlet_to(&self, transport: Transport, remote: SocketAddr, nat: EffectiveNat) -> Option<(usize, Outlet)> {
+        let at = self.identity.networks.iter().position(|n| n.transport == transport && serves(n, remote.ip()))?;
+        let network = self.identity.networks.get(at)?;
+        let host_port =
+            if says_something(network) { host_port(&network.advertised) } else { network.bind.to_string() };
+        let outlet = Outlet {
+            network: network.name.clone(),
+            transport,
+            host_port,
+            remote: remote.ip(),
+            port: remote.port(),
+            nat,
+        };
+        Some((at, outlet))
+    }
+
+    /// Whether an address is one of ours: a request sent there would come back (RFC 3261 §16.3 (4)).
+    fn is_own(&self, transport: Transport, remote: SocketAddr) -> bool {
+        self.identity.networks.iter().filter(|n| n.transport == transport).any(|network| {
+            let advertised = host_port(&network.advertised).parse::<SocketAddr>().ok();
+            let wild = network.bind.ip().is_unspecified()
+                && network.bind.port() == remote.port()
+                && remote.ip().is_loopback();
+            network.bind == remote || advertised == Some(remote) || wild
+        })
+    }
+
+    /// Whether a name is one that we advertise.
+    fn is_own_name(&self, transport: Transport, host: &str, port: Option<u16>) -> bool {
+        let port = port.unwrap_or(transport.default_port());
+        self.identity.networks.iter().any(|network| {
+            network.transport == transport
+                && network.advertised.0.eq_ignore_ascii_case(host)
+                && network.advertised.1 == port
+        })
+    }
+
+    /// Finds the way of an attempt.
+    pub(super) fn reach(&mut self, call: CallRef, attempt: AttemptRef, now: Now) {
+        let Some(target) = self.calls.get(&call).and_then(|entry| entry.call.target(attempt)) else { return };
+        let nat = target.policy.nat;
+        match target.hop.clone() {
+            Hop::Flow(flow) if self.router.is_there(flow.pod) => {
+                let (network, outlet) = self.outlet_of_flow(&flow, nat);
+                let way = Way { to: SendTo::Flow(flow), flow: Some(flow), others: VecDeque::new(), network };
+                self.set_way(call, Some(attempt), way);
+                self.with_call(call, now, |call, now| call.reached(attempt, outlet, now));
+            }
+            Hop::Flow(flow) => self.reach_without_owner(call, attempt, &flow, nat, now),
+            Hop::Address { transport, host, port } => {
+                if let Some(ip) = literal(&host) {
+                    let remote = SocketAddr::new(ip, port.unwrap_or(transport.default_port()));
+                    return self.reach_address(call, attempt, transport, vec![remote], now);
+                }
+                if self.is_own_name(transport, &host, port) {
+                    return self.with_call(call, now, |c, now| c.not_reached(attempt, NotReached::Loop, now));
+                }
+                self.resolve(host, port, transport, Resolving::Attempt { call, attempt, transport });
+            }
+        }
+    }
+
+    /// The owner of the flow is gone. Over UDP a listener whose network is routed may speak instead; behind a
+    /// Service the phone would not hear it (architecture: a binding names its flow).
+    fn reach_without_owner(&mut self, call: CallRef, attempt: AttemptRef, flow: &Flow, nat: EffectiveNat, now: Now) {
+        let routed = self.identity.networks.iter().position(|network| {
+            network.transport == Transport::Udp && network.routed && serves(network, flow.remote.ip())
+        });
+        match routed {
+            Some(network) if flow.transport == Transport::Udp => {
+                let Some((_, outlet)) = self.outlet_to(Transport::Udp, flow.remote, nat) else { return };
+                let to = SendTo::Address { network, remote: flow.remote };
+                self.set_way(call, Some(attempt), Way { to, flow: None, others: VecDeque::new(), network });
+                self.with_call(call, now, |call, now| call.reached(attempt, outlet, now));
+            }
+            _ => self.with_call(call, now, |call, now| call.not_reached(attempt, NotReached::FlowLost, now)),
+        }
+    }
+
+    fn reach_address(
+        &mut self,
+        call: CallRef,
+        attempt: AttemptRef,
+        transport: Transport,
+        addresses: Vec<SocketAddr>,
+        now: Now,
+    ) {
+        let Some(target) = self.calls.get(&call).and_then(|entry| entry.call.target(attempt)) else { return };
+        let nat = target.policy.nat;
+        if addresses.iter().any(|remote| self.is_own(transport, *remote)) {
+            return self.with_call(call, now, |call, now| call.not_reached(attempt, NotReached::Loop, now));
+        }
+        let mut usable: VecDeque<SocketAddr> =
+            addresses.into_iter().filter(|remote| self.outlet_to(transport, *remote, nat).is_some()).collect();
+        let first = usable.pop_front().and_then(|remote| Some((remote, self.outlet_to(transport, remote, nat)?)));
+        match first {
+            Some((remote, (network, outlet))) => {
+                let to = SendTo::Address { network, remote };
+                self.set_way(call, Some(attempt), Way { to, flow: None, others: usable, network });
+                self.with_call(call, now, |call, now| call.reached(attempt, outlet, now));
+            }
+            None => self.with_call(call, now, |call, now| call.not_reached(attempt, NotReached::NoAddress, now)),
+        }
+    }
+
+    pub(super) fn resolve(&mut self, host: String, port: Option<u16>, transport: Transport, why: Resolving) {
+        let resolve = ResolveRef(self.next_number());
+        self.resolves.insert(resolve, why);
+        self.outputs.push_back(Output::Resolve { resolve, host, port, transport });
+    }
+
+    pub(super) fn resolved(&mut self, resolve: ResolveRef, addresses: Vec<SocketAddr>, now: Now) {
+        match self.resolves.remove(&resolve) {
+            Some(Resolving::Attempt { call, attempt, transport }) => {
+                self.reach_address(call, attempt, transport, addresses, now);
+            }
+            Some(Resolving::Request { call, ticket, leg, transport }) => {
+                match self.way_to(transport, &addresses) {
+                    Some(to) => self.transmit(call, ticket, leg, to, now),
+                    None => self.with_call(call, now, |call, now| call.failed(ticket, Failure::Transport, now)),
+                }
+            }
+            Some(Resolving::Ack { call, leg, message, transport }) => {
+                if let Some(to) = self.way_to(transport, &addresses) {
+                    if let Some(way) = self.way_mut(call, leg) {
+                        way.to = to.clone();
+                    }
+                    self.send_once(to, "ACK", message);
+                }
+            }
+            Some(Resolving::Qualify { number, transport }) => {
+                let to = self.way_to(transport, &addresses);
+                self.qualify_send(number, to, now);
+            }
+            None => {}
+        }
+    }
+
+    /// The first of some addresses that a network of ours can reach.
+    pub(super) fn way_to(&self, transport: Transport, addresses: &[SocketAddr]) -> Option<SendTo> {
+        addresses.iter().find_map(|remote| {
+            let (network, _) = self.outlet_to(transport, *remote, EffectiveNat::default())?;
+            Some(SendTo::Address { network, remote: *remote })
+        })
+    }
+
+    /// What messages that go there say of us.
+    pub(super) fn outlet_of(&self, to: &SendTo, nat: EffectiveNat) -> Option<(usize, Outlet)> {
+        match to {
+            SendTo::Flow(flow) => Some(self.outlet_of_flow(flow, nat)),
+            SendTo::Address { network, remote } => {
+                let transport = self.identity.networks.get(*network)?.transport;
+                self.outlet_to(transport, *remote, nat)
+            }
+        }
+    }
+
+    /// The topmost Via of a request of ours, with a branch never used before.
+    pub(super) fn via(&mut self, outlet: &Outlet) -> Option<String> {
+        let number = self.next_number();
+        let branch = self.mint(Kind::Branch, number, 0)?;
+        Some(format!(
+            "SIP/2.0/{} {};branch={}{branch};rport",
+            outlet.transport.upper(),
+            outlet.host_port,
+            crate::mint::MAGIC_COOKIE
+        ))
+    }
+
+    pub(super) fn set_way(&mut self, call: CallRef, attempt: Option<AttemptRef>, way: Way) {
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        match entry.ways.iter_mut().find(|(known, _)| *known == attempt) {
+            Some((_, known)) => *known = way,
+            None => entry.ways.push((attempt, way)),
+        }
+    }
+
+    pub(super) fn way_mut(&mut self, call: CallRef, leg: LegRef) -> Option<&mut Way> {
+        let entry = self.calls.get_mut(&call)?;
+        let attempt = entry.call.attempt_of(leg);
+        entry.ways.iter_mut().find(|(known, _)| *known == attempt).map(|(_, way)| way)
+    }
+}
+
+/// A URI's next hop: transport, host, port (RFC 3263 §4 without DNS).
+pub(super) fn hop_of(uri: &str) -> Option<(Transport, String, Option<u16>)> {
+    let uri = Uri::parse(uri).ok().filter(Uri::is_sip)?;
+    let transport = match uri.transport() {
+        Some(name) => name.parse().ok()?,
+        None => Transport::Udp,
+    };
+    let host = uri.param("maddr").unwrap_or(uri.host());
+    Some((transport, host.trim_start_matches('[').trim_end_matches(']').to_owned(), uri.port()))
+}
+
+/// An IP address written as such.
+pub(super) fn literal(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+fn serves(network: &Network, ip: IpAddr) -> bool {
+    match network.bind.ip() {
+        IpAddr::V4(_) => ip.is_ipv4(),
+        // A wildcard listener of IPv6 serves both families.
+        IpAddr::V6(bound) => ip.is_ipv6() || bound.is_unspecified(),
+    }
+}
+
+/// Whether the network advertises an address at all; a wildcard that was told none says the local one.
+fn says_something(network: &Network) -> bool {
+    let host = &network.advertised.0;
+    !host.is_empty() && !literal(host).is_some_and(|ip| ip.is_unspecified())
+}
+
+fn host_port((host, port): &(String, u16)) -> String {
+    match literal(host) {
+        Some(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
+        _ => format!("{host}:{port}"),
+    }
+}

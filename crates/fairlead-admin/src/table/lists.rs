@@ -290,7 +290,8 @@ fn bridge_row(bridge: &pb::Bridge) -> String {
 
 fn in_use_line(cells: [&str; 3]) -> String {
     let [name, used, limit] = cells;
-    format!("{} {} {}", cell(name, 25), cell(used, 15), cell(limit, 15))
+    // chan_sip ends these lines with a blank.
+    format!("{} {} {} ", cell(name, 25), cell(used, 15), cell(limit, 15))
 }
 
 fn in_use_row(in_use: &pb::InUse) -> String {

@@ -1,0 +1,259 @@
+//! Who is there: pods on our streams and on those of other registrars, each under its lease.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fairlead_model::id::{PodRef, UnixMillis};
+use fairlead_model::member::{Briefing, Member, Role};
+use fairlead_proto::link::Down;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+/// The members, and the streams of those who are attached here.
+pub struct Members {
+    me: PodRef,
+    lease: Duration,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    /// Everybody, `seen` by the store's time.
+    members: BTreeMap<PodRef, Member>,
+    attached: HashMap<PodRef, Attached>,
+    next: u64,
+    /// Until then no lease counts as expired: the store was away, and nobody could renew.
+    grace: Option<Instant>,
+}
+
+/// A stream.
+struct Attached {
+    number: u64,
+    down: mpsc::Sender<Down>,
+    requalify: bool,
+    /// It has the last briefing.
+    briefed: u64,
+}
+
+impl Members {
+    pub fn new(me: Member, lease: Duration) -> Self {
+        let members = BTreeMap::from([(me.pod, me.clone())]);
+        let inner = Inner { members, attached: HashMap::new(), next: 0, grace: None };
+        Members { me: me.pod, lease, inner: Mutex::new(inner) }
+    }
+
+    /// A pod attached here. Returns the number of its stream.
+    pub fn attach(&self, who: Member, down: mpsc::Sender<Down>) -> u64 {
+        let mut inner = self.inner.lock();
+        inner.next += 1;
+        let number = inner.next;
+        inner.attached.insert(who.pod, Attached { number, down, requalify: false, briefed: 0 });
+        inner.members.insert(who.pod, who);
+        number
+    }
+
+    /// Its stream ended. A newer stream of the same pod stays.
+    pub fn detach(&self, pod: PodRef, number: u64) {
+        let mut inner = self.inner.lock();
+        if inner.attached.get(&pod).is_some_and(|attached| attached.number == number) {
+            inner.attached.remove(&pod);
+        }
+    }
+
+    /// A pod attached here said that it is there. Returns it as it is now.
+    pub fn beat(&self, pod: PodRef, now: UnixMillis, load: u32, draining: bool) -> Option<(Member, bool)> {
+        let mut inner = self.inner.lock();
+        let member = inner.members.get_mut(&pod)?;
+        let turned = member.draining != draining;
+        (member.seen, member.load, member.draining) = (now, load, draining);
+        Some((member.clone(), turned))
+    }
+
+    /// The store's list. Those attached here are there whatever it says. Returns whether the list of the living, or
+    /// what is said of them, is another one than before.
+    pub fn heard(&self, list: Vec<Member>, now: UnixMillis) -> bool {
+        let mut inner = self.inner.lock();
+        let before = said(inner.living(self.lease, now, self.me));
+        let mut members: BTreeMap<PodRef, Member> =
+            list.into_iter().map(|member| (member.pod, member)).collect();
+        let kept: Vec<Member> = inner
+            .members
+            .values()
+            .filter(|member| member.pod == self.me || inner.attached.contains_key(&member.pod))
+            .cloned()
+            .collect();
+        members.extend(kept.into_iter().map(|member| (member.pod, member)));
+        if inner.grace.is_some_and(|until| until > Instant::now()) {
+            for (pod, member) in &inner.members {
+                members.entry(*pod).or_insert_with(|| member.clone());
+            }
+        }
+        inner.members = members;
+        before != said(inner.living(self.lease, now, self.me))
+    }
+
+    /// The store was away: everybody has a full term to renew.
+    pub fn give_grace(&self) {
+        self.inner.lock().grace = Some(Instant::now() + self.lease);
+    }
+
+    /// Everybody who is there, in order of role and name.
+    pub fn living(&self, now: UnixMillis) -> Vec<Member> {
+        let mut living: Vec<Member> = {
+            let inner = self.inner.lock();
+            inner.living(self.lease, now, self.me).cloned().collect()
+        };
+        living.sort_by(|a, b| (a.role, &a.name, a.pod).cmp(&(b.role, &b.name, b.pod)));
+        living
+    }
+
+    /// Signaling pods whose slots count; empty while that cannot be said.
+    pub fn living_signaling(&self, now: UnixMillis) -> Vec<PodRef> {
+        let inner = self.inner.lock();
+        if inner.grace.is_some_and(|until| until > Instant::now()) {
+            return Vec::new();
+        }
+        let signaling =
+            inner.living(self.lease, now, self.me).filter(|member| member.role == Role::Signaling);
+        signaling.map(|member| member.pod).collect()
+    }
+
+    /// The name for people of a pod.
+    pub fn name_of(&self, pod: PodRef) -> Option<String> {
+        self.inner.lock().members.get(&pod).map(|member| member.name.clone())
+    }
+
+    /// Which place this registrar has among the living ones, in order of their names for machines.
+    pub fn rank(&self, now: UnixMillis) -> usize {
+        let inner = self.inner.lock();
+        let registrars =
+            inner.living(self.lease, now, self.me).filter(|member| member.role == Role::Registrar);
+        registrars.take_while(|member| member.pod != self.me).count()
+    }
+
+    /// How many streams there are.
+    pub fn streams(&self) -> usize {
+        self.inner.lock().attached.len()
+    }
+
+    /// These pods have other contacts to qualify; they are told with the next tick, once.
+    pub fn requalify(&self, pods: &[PodRef]) {
+        if pods.is_empty() {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        for pod in pods {
+            if let Some(attached) = inner.attached.get_mut(pod) {
+                attached.requalify = true;
+            }
+        }
+    }
+
+    /// Tells who has to qualify other contacts. A stream that is full is told with the next tick.
+    pub fn tell_requalify(&self) {
+        for attached in self.inner.lock().attached.values_mut().filter(|attached| attached.requalify) {
+            attached.requalify = attached.down.try_send(Down::Requalify).is_err();
+        }
+    }
+
+    /// Hands the briefing to all who do not have it. A stream that is full gets it with the next tick.
+    pub fn brief(&self, briefing: &Arc<Briefing>) {
+        for attached in self.inner.lock().attached.values_mut() {
+            if attached.briefed < briefing.version
+                && attached.down.try_send(Down::Briefed(Arc::clone(briefing))).is_ok()
+            {
+                attached.briefed = briefing.version;
+            }
+        }
+    }
+
+    /// Hands one who has just attached its first briefing.
+    pub fn briefed(&self, pod: PodRef, number: u64, version: u64) {
+        if let Some(attached) = self.inner.lock().attached.get_mut(&pod)
+            && attached.number == number
+        {
+            attached.briefed = attached.briefed.max(version);
+        }
+    }
+}
+
+impl Inner {
+    fn living(&self, lease: Duration, now: UnixMillis, me: PodRef) -> impl Iterator<Item = &Member> {
+        let grace = self.grace.is_some_and(|until| until > Instant::now());
+        let term = lease.as_millis() as u64;
+        self.members.values().filter(move |member| grace || member.pod == me || now.since(member.seen) < term)
+    }
+}
+
+/// What a briefing says of members: everything but when they were last seen, and their load in coarse steps.
+fn said<'a>(members: impl Iterator<Item = &'a Member>) -> Vec<(PodRef, bool, u32)> {
+    members.map(|member| (member.pod, member.draining, coarse(member.load))).collect()
+}
+
+/// Load in steps of about a fifth.
+fn coarse(load: u32) -> u32 {
+    match load.checked_ilog2() {
+        None | Some(0..=2) => load,
+        Some(bits) => (load >> (bits - 2)) | (bits << 8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(number: u64, role: Role, seen: u64) -> Member {
+        Member {
+            pod: PodRef(number),
+            name: format!("pod-{number}"),
+            role,
+            grpc: "192.0.2.1:1".parse().unwrap(),
+            started: UnixMillis(0),
+            seen: UnixMillis(seen),
+            draining: false,
+            load: 0,
+            version: String::new(),
+        }
+    }
+
+    fn names(members: &Members, now: u64) -> Vec<u64> {
+        members.living(UnixMillis(now)).iter().map(|member| member.pod.0).collect()
+    }
+
+    #[test]
+    fn whoever_does_not_renew_is_gone_after_the_lease() {
+        let members = Members::new(member(1, Role::Registrar, 0), Duration::from_secs(4));
+        assert!(members.heard(vec![member(2, Role::Signaling, 10_000)], UnixMillis(10_000)));
+        assert_eq!(names(&members, 13_999), [2, 1]);
+        assert_eq!(names(&members, 14_000), [1]);
+    }
+
+    #[test]
+    fn after_the_store_was_away_nobody_is_gone_before_a_full_term() {
+        let members = Members::new(member(1, Role::Registrar, 0), Duration::from_secs(4));
+        members.heard(vec![member(2, Role::Signaling, 10_000)], UnixMillis(10_000));
+        members.give_grace();
+        members.heard(Vec::new(), UnixMillis(60_000));
+        assert_eq!(names(&members, 60_000), [2, 1]);
+        assert!(members.living_signaling(UnixMillis(60_000)).is_empty(), "whose slots count cannot be said");
+    }
+
+    #[test]
+    fn a_pod_on_our_stream_is_there_even_if_the_store_lost_it() {
+        let members = Members::new(member(1, Role::Registrar, 0), Duration::from_secs(4));
+        let (down, _up) = mpsc::channel(1);
+        let number = members.attach(member(2, Role::Signaling, 10_000), down);
+        members.heard(Vec::new(), UnixMillis(10_500));
+        assert_eq!(names(&members, 10_500), [2, 1]);
+        members.detach(PodRef(2), number);
+        members.heard(Vec::new(), UnixMillis(10_600));
+        assert_eq!(names(&members, 10_600), [1]);
+    }
+
+    #[test]
+    fn load_is_told_in_coarse_steps() {
+        assert_ne!(coarse(0), coarse(1));
+        assert_eq!(coarse(1000), coarse(1010));
+        assert_ne!(coarse(1000), coarse(1300));
+    }
+}

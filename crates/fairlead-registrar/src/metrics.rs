@@ -1,0 +1,124 @@
+//! What a registrar counts. Labels are words of ours, never what somebody sent.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use fairlead_model::ask::{Answer, Ask, AskFailed};
+
+/// All of them.
+#[derive(Clone)]
+pub struct Metrics {
+    asks: Family<AskLabels, Counter>,
+    duration: Family<KindLabel, Histogram>,
+    /// Digest verdicts.
+    pub auth: Family<VerdictLabel, Counter>,
+    /// Bindings that this registrar knows.
+    pub bindings: Gauge,
+    /// Realtime peers that it holds.
+    pub cached: Gauge,
+    /// Pods on its streams.
+    pub streams: Gauge,
+    /// 1 while the store can be reached.
+    pub store_present: Gauge,
+    /// What waits to be written when the store is back.
+    pub waiting: Gauge,
+    /// Plans that were made again because the record had changed.
+    pub replanned: Counter,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AskLabels {
+    ask: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    ask: &'static str,
+}
+
+/// How credentials were judged.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct VerdictLabel {
+    /// `ok`, `wrong`, `stale`, `missing`, `malformed`.
+    pub verdict: &'static str,
+}
+
+impl Metrics {
+    /// Registers them.
+    pub fn new(registry: &mut Registry) -> Self {
+        let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.000_05, 2.5, 12));
+        let metrics = Metrics {
+            asks: Family::default(),
+            duration: Family::new_with_constructor(buckets),
+            auth: Family::default(),
+            bindings: Gauge::default(),
+            cached: Gauge::default(),
+            streams: Gauge::default(),
+            store_present: Gauge::default(),
+            waiting: Gauge::default(),
+            replanned: Counter::default(),
+        };
+        let m = metrics.clone();
+        registry.register("fairlead_registrar_asks", "Questions of pods by kind and result", m.asks);
+        registry.register("fairlead_registrar_ask_duration_seconds", "Time to an answer by kind", m.duration);
+        registry.register("fairlead_registrar_auth", "Digest answers by verdict", m.auth);
+        registry.register("fairlead_registrar_bindings", "Bindings known here", m.bindings);
+        registry.register("fairlead_registrar_realtime_peers_cached", "Realtime peers held here", m.cached);
+        registry.register("fairlead_registrar_streams", "Pods on a stream of this registrar", m.streams);
+        registry.register(
+            "fairlead_registrar_store_present",
+            "1 while the store can be reached",
+            m.store_present,
+        );
+        registry.register(
+            "fairlead_registrar_waiting_writes",
+            "Changes kept in memory until the store is back",
+            m.waiting,
+        );
+        registry.register("fairlead_registrar_replanned", "Plans made again on a newer record", m.replanned);
+        metrics
+    }
+
+    /// Counts an answer.
+    pub fn answered(&self, ask: &'static str, answer: &Result<Answer, AskFailed>, seconds: f64) {
+        self.asks.get_or_create(&AskLabels { ask, result: result(answer) }).inc();
+        self.duration.get_or_create(&KindLabel { ask }).observe(seconds);
+    }
+}
+
+/// The kind of a question.
+pub fn kind(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::Register(_) => "register",
+        Ask::Admit(_) => "admit",
+        Ask::Owner { .. } => "owner",
+        Ask::Disown { .. } => "disown",
+        Ask::Locate { .. } => "locate",
+        Ask::Release { .. } => "release",
+        Ask::Occupy { .. } => "occupy",
+        Ask::Usage { .. } => "usage",
+        Ask::Checkpoint { .. } => "checkpoint",
+        Ask::Qualified { .. } => "qualified",
+        Ask::QualifyList => "qualify_list",
+        Ask::MoveFlow { .. } => "move_flow",
+        Ask::AnswerChallenge(_) => "answer_challenge",
+    }
+}
+
+fn result(answer: &Result<Answer, AskFailed>) -> &'static str {
+    match answer {
+        Ok(Answer::Challenge { .. }) => "challenge",
+        Ok(Answer::Refused(refusal)) if refusal.status == 503 => "unavailable",
+        Ok(Answer::Refused(_)) => "refused",
+        Ok(Answer::Owned { .. }) => "owned",
+        Ok(_) => "ok",
+        Err(AskFailed::Deadline) => "deadline",
+        Err(AskFailed::Overloaded) => "overloaded",
+        Err(_) => "failed",
+    }
+}

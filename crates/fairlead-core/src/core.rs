@@ -168,7 +168,7 @@ enum Asked {
     Occupy { call: CallRef, attempt: AttemptRef },
     Locate { call: CallRef, ticket: Ticket, leg: LegRef },
     Challenge { call: CallRef, ticket: Ticket, proxy: bool },
-    QualifyList,
+    Checkpoint { call: CallRef },
 }
 
 #[derive(Clone, Copy, Debug)]

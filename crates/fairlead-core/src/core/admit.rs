@@ -134,9 +134,10 @@ impl Core {
                 };
                 self.with_call(call, now, |call, now| call.challenge_answered(ticket, proxy, value, now));
             }
-            Some(Asked::QualifyList) => {
-                if let Ok(Answer::QualifyList(list)) = answer {
-                    self.set_qualify_list(list, now);
+            // Another pod has adopted the call: it is not ours any more (fencing).
+            Some(Asked::Checkpoint { call }) => {
+                if let Ok(Answer::Refused(_)) = answer {
+                    self.let_go(call);
                 }
             }
             None => {}

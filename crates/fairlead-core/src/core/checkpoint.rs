@@ -34,11 +34,27 @@ impl Core {
         let record = record_of(&entry.call, self.identity.pod, now);
         entry.checkpointed |= record.is_some();
         if let Some(record) = record {
-            self.tell(Ask::Checkpoint { call: reference, record: Some(record) });
+            let key = self.fresh_key();
+            let ask = Ask::Checkpoint { call: reference, record: Some(record) };
+            self.ask(ask, key, Asked::Checkpoint { call: reference });
         }
         if let Some((call_id, from_tag)) = owned {
             self.tell(Ask::Disown { call_id, from_tag, call: reference });
         }
+    }
+
+    /// Another pod goes on with a call: nothing is said to anybody, and nothing of it is kept.
+    pub(super) fn let_go(&mut self, reference: CallRef) {
+        let Some(entry) = self.calls.remove(&reference) else { return };
+        for (_, transaction) in &entry.open {
+            self.transactions.forget(*transaction);
+        }
+        for call_id in &entry.adopted {
+            self.adopted.remove(call_id);
+        }
+        self.router.forget(entry.adopted.iter().map(String::as_str));
+        self.counts.ended += 1;
+        self.event(Event::Dropped { reason: "call_fenced" });
     }
 
     /// A call is over: its record goes too.

@@ -47,10 +47,6 @@ impl Core {
         }
         writer.push(Header::Date, &http_date(now.wall));
         self.respond(server, 200, writer.finish(), now);
-        if registered.qualify {
-            let key = self.fresh_key();
-            self.ask(Ask::QualifyList, key, Asked::QualifyList);
-        }
     }
 }
 

@@ -1,0 +1,49 @@
+//! What a shard drives: one input, drain all outputs, sleep.
+
+use std::time::Instant;
+
+use fairlead_core::input::{Input, Now};
+use fairlead_core::output::Output;
+use fairlead_model::channel::{Bridge, Channel};
+
+/// The transaction user as the loop sees it. The loop is tested with others than [`fairlead_core`]'s.
+pub trait Machine {
+    /// Takes one input.
+    fn handle(&mut self, input: Input, now: Now);
+    /// Lets timers fire.
+    fn handle_timeout(&mut self, now: Now);
+    /// The next thing to be done, until `None`.
+    fn poll_output(&mut self) -> Option<Output>;
+    /// When to call [`Machine::handle_timeout`].
+    fn poll_timeout(&self) -> Option<Instant>;
+    /// Legs of calls.
+    fn channels(&self) -> Vec<Channel>;
+    /// Pairs of legs that hear each other.
+    fn bridges(&self) -> Vec<Bridge>;
+}
+
+impl Machine for fairlead_core::Core {
+    fn handle(&mut self, input: Input, now: Now) {
+        self.handle(input, now);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.handle_timeout(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.poll_output()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.poll_timeout()
+    }
+
+    fn channels(&self) -> Vec<Channel> {
+        self.channels()
+    }
+
+    fn bridges(&self) -> Vec<Bridge> {
+        self.bridges()
+    }
+}

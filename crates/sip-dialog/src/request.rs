@@ -21,7 +21,11 @@ pub struct InDialog {
 
 impl InDialog {
     pub(crate) fn new(dialog: &Dialog, method: Method, cseq: u32) -> InDialog {
-        let target = &dialog.remote_target;
+        // A target was read when it was taken; a written copy may hold anything.
+        let target = &match Uri::parse(&dialog.remote_target) {
+            Ok(uri) => for_request_line(&uri),
+            Err(_) => dialog.remote_target.clone(),
+        };
         let plain = |routes: Vec<String>, next_hop: &str| InDialog {
             method: method.clone(),
             request_uri: target.clone(),
@@ -64,15 +68,13 @@ impl InDialog {
 
 /// A URI without what §19.1.1 does not allow in a Request-URI: headers and the `method` parameter.
 fn for_request_line(uri: &Uri) -> String {
-    let whole = uri.as_str();
-    let bare = whole.split_once('?').map_or(whole, |(bare, _)| bare);
-    let mut parts = bare.split(';');
-    let mut kept = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let name = part.split('=').next().unwrap_or_default();
-        if !name.eq_ignore_ascii_case("method") {
-            kept.push(';');
-            kept.push_str(part);
+    let mut kept = uri.without_params().to_owned();
+    for (name, value) in uri.params().filter(|(name, _)| !name.eq_ignore_ascii_case("method")) {
+        kept.push(';');
+        kept.push_str(name);
+        if let Some(value) = value {
+            kept.push('=');
+            kept.push_str(value);
         }
     }
     kept

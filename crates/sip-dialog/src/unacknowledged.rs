@@ -64,7 +64,8 @@ impl Unacknowledged {
             return Due::Nothing;
         }
         self.interval = self.interval.saturating_mul(2).min(self.t2);
-        self.at = now + self.interval;
+        // An interval of zero would repeat for ever within one moment.
+        self.at = now + self.interval.max(Duration::from_millis(1));
         Due::Again(self.response.clone())
     }
 

@@ -60,14 +60,17 @@ pub(crate) struct Repeat {
 }
 
 impl Repeat {
+    /// An interval of zero would repeat for ever within one moment.
+    const SHORTEST: Duration = Duration::from_millis(1);
+
     /// The first repetition comes after `interval`; none over a reliable transport.
     pub fn start(now: Instant, interval: Duration, reliable: bool) -> Option<Repeat> {
-        (!reliable).then(|| Repeat { at: now + interval, interval })
+        (!reliable).then(|| Repeat { at: now + interval.max(Self::SHORTEST), interval })
     }
 
     /// The next repetition comes after `interval`.
     pub fn again(&mut self, now: Instant, interval: Duration) {
-        *self = Repeat { at: now + interval, interval };
+        *self = Repeat { at: now + interval.max(Self::SHORTEST), interval };
     }
 }
 

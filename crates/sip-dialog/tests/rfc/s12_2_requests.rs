@@ -52,6 +52,13 @@ fn s12_2_1_1_with_a_strict_router_first_the_target_is_the_last_route() {
 }
 
 #[test]
+fn s19_1_1_what_no_request_uri_may_have_is_left_out_of_the_target_too() {
+    let target = "sip:a;x=1?y@192.0.2.4:5062;transport=tcp;METHOD=BYE;ob?Subject=x".to_owned();
+    let mut dialog = Dialog { remote_target: target, ..routed(&[]) };
+    assert_eq!(dialog.request(Method::Info).request_uri, "sip:a;x=1?y@192.0.2.4:5062;transport=tcp;ob");
+}
+
+#[test]
 fn s12_2_1_1_the_head_says_all_of_it() {
     let mut alice = alice();
     let request = alice.request(Method::Bye);

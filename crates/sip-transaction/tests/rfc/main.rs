@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod hostile;
 mod lab;
 mod rfc3261_17_1_1_client_invite;
 mod rfc3261_17_1_2_client_non_invite;

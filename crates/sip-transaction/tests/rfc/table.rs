@@ -148,3 +148,13 @@ fn the_key_of_a_transaction_that_is_over_is_free_at_once() {
     assert_eq!(lab.drain(), ["ended", "OPTIONS"]);
     assert_eq!(lab.table.len(), 1);
 }
+
+#[test]
+fn a_t1_of_zero_ends_at_once_and_spins_nowhere() {
+    let timers = Timers { t2: ms(0), ..Timers::with_t1(ms(0)) };
+    for method in ["INVITE", "OPTIONS"] {
+        let mut lab = Lab::client_with(method, false, timers);
+        assert_eq!(lab.until(10).last().map(|(_, output)| output.clone()), Some("ended".to_owned()));
+        assert!(lab.is_quiet());
+    }
+}

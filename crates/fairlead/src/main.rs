@@ -1,2 +1,31 @@
-//! The fairlead program.
-fn main() {}
+//! `fairlead`: one program, the role is the subcommand.
+
+use std::process::ExitCode;
+
+mod check_config;
+mod client;
+mod command_line;
+mod print;
+mod roles;
+mod settings;
+mod sip_conf;
+mod values;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let matches = command_line::command().get_matches();
+    let Some((word, matches)) = matches.subcommand() else { return ExitCode::from(2) };
+    let ended = match word {
+        "sip" => client::sip(matches),
+        "reindex" => client::reindex(matches),
+        "check-config" => check_config::run(matches),
+        "print" => print::run(matches),
+        role => roles::run(role, matches).map(|()| ExitCode::SUCCESS),
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("fairlead {word}: {error:#}");
+        ExitCode::FAILURE
+    })
+}

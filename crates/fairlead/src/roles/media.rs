@@ -1,0 +1,96 @@
+//! `fairlead media`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use fairlead_media::{Config, Grpc, HEAR_LIMIT, Network, Place};
+use fairlead_model::id::PodRef;
+use fairlead_runtime::settings::value::PortRange;
+
+use super::{Live, Start, registrars, trace};
+use crate::settings::MediaSettings;
+use crate::values::RtpAddress;
+
+/// Starts it: RTP ports, gRPC, membership.
+pub async fn run(settings: MediaSettings, start: Start) -> anyhow::Result<Live> {
+    let rtp = Rtp {
+        ports: settings.rtp_ports,
+        bind: settings.rtp_bind,
+        advertise: settings.rtp_advertise,
+        hear_first: settings.rtp_hear_first,
+        workers: settings.rtp_workers,
+    };
+    let config = rtp.config(start.handles.who.pod);
+    let grpc = Grpc { listen: settings.listen_grpc, advertise: settings.grpc_advertise };
+    let registrar = registrars(&settings.registrar, &start.handles.who)?;
+    let relay =
+        fairlead_media::run(&config, Some(grpc), registrar, &start.handles, trace(start.traced)).await?;
+    Ok(Box::new(move || usize::try_from(relay.load()).unwrap_or(usize::MAX)))
+}
+
+/// The settings of a relay, wherever it runs.
+pub struct Rtp {
+    /// UDP ports.
+    pub ports: PortRange,
+    /// Addresses to bind, one a family; all when empty.
+    pub bind: Vec<IpAddr>,
+    /// Addresses to name, one a network and family.
+    pub advertise: Vec<RtpAddress>,
+    /// Behind a Service.
+    pub hear_first: bool,
+    /// Threads; 0: one a core.
+    pub workers: u32,
+}
+
+impl Rtp {
+    /// As the relay wants it.
+    pub fn config(&self, pod: PodRef) -> Config {
+        let mut config = Config::new(pod, self.ports.first..=self.ports.last);
+        config.workers = usize::try_from(self.workers).unwrap_or_default();
+        config.hear_before_speak = self.hear_first.then_some(HEAR_LIMIT);
+        config.networks = self.networks();
+        config
+    }
+
+    fn networks(&self) -> Vec<Network> {
+        let mut names: BTreeMap<&str, ()> = BTreeMap::from([("", ())]);
+        names.extend(self.advertise.iter().map(|address| (address.network.as_str(), ())));
+        names.into_keys().map(|name| self.network(name)).collect()
+    }
+
+    fn network(&self, name: &str) -> Network {
+        let advertised = |wanted: fn(&IpAddr) -> bool| {
+            self.advertise.iter().filter(|a| a.network == name).map(|a| a.address).find(wanted)
+        };
+        let v4 = match self.bind_of(IpAddr::is_ipv4, Ipv4Addr::UNSPECIFIED.into()) {
+            Some(IpAddr::V4(bind)) => {
+                let advertise = match advertised(IpAddr::is_ipv4) {
+                    Some(IpAddr::V4(address)) => Some(address),
+                    _ => None,
+                };
+                Some(Place { bind, advertise })
+            }
+            _ => None,
+        };
+        let v6 = match self.bind_of(IpAddr::is_ipv6, Ipv6Addr::UNSPECIFIED.into()) {
+            Some(IpAddr::V6(bind)) => {
+                let advertise = match advertised(IpAddr::is_ipv6) {
+                    Some(IpAddr::V6(address)) => Some(address),
+                    _ => None,
+                };
+                Some(Place { bind, advertise })
+            }
+            _ => None,
+        };
+        Network { name: name.to_owned(), v4, v6 }
+    }
+
+    /// The address to bind of a family: the one given; when none at all is given, every address.
+    fn bind_of(&self, family: fn(&IpAddr) -> bool, all: IpAddr) -> Option<IpAddr> {
+        if self.bind.is_empty() {
+            let v6_is_off = all.is_ipv6() && std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_err();
+            return (!v6_is_off).then_some(all);
+        }
+        self.bind.iter().copied().find(family)
+    }
+}

@@ -1,0 +1,109 @@
+//! `fairlead standalone`: every role in one process, over the same objects, with a file instead of Redis.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use fairlead_admin::directory::{Door as PodDoor, Together};
+use fairlead_model::flow::Transport;
+use fairlead_model::member::Role;
+use fairlead_model::peer::GeneralFull;
+use fairlead_registrar::{Registrar, RegistrarConfig};
+use fairlead_runtime::identity::Identity;
+use fairlead_signaling::{OwnRelay, Signaling};
+use fairlead_store::{FileStore, Store};
+
+use super::admin::Door;
+use super::media::Rtp;
+use super::registrar::read_conf;
+use super::signaling::{config, listeners};
+use super::{Live, Start, member, trace};
+use crate::settings::StandaloneSettings;
+use crate::values::Listen;
+
+/// The name of the store's file in the state folder.
+const STORE: &str = "fairlead.redb";
+
+/// How long the parts of one process wait for each other.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Starts all of it.
+pub async fn run(settings: StandaloneSettings, start: Start) -> anyhow::Result<Live> {
+    let Start { common, handles, traced } = start;
+    let conf = read_conf(&settings.sip_conf)?;
+    let listen = if settings.listen.is_empty() { from_sip_conf(&conf.general)? } else { settings.listen };
+    let store: Arc<dyn Store> = Arc::new(open(&settings.state)?);
+
+    let nowhere = ([127, 0, 0, 1], 0).into();
+    let identity = |role: Role| {
+        let who: Identity = common.identity(role);
+        let mut handles = handles.clone();
+        handles.who = who;
+        handles
+    };
+    let as_registrar = identity(Role::Registrar);
+    let me = member(&as_registrar.who, Role::Registrar, nowhere);
+    let registrar = handles
+        .metrics
+        .register(|registry| Registrar::new(store, RegistrarConfig::new(me), conf.general, conf.peers, registry));
+
+    let as_media = identity(Role::Media);
+    let rtp = Rtp {
+        ports: settings.rtp_ports,
+        bind: settings.rtp_bind,
+        advertise: settings.rtp_advertise,
+        hear_first: settings.rtp_hear_first,
+        workers: settings.rtp_workers,
+    };
+    let relay = fairlead_media::run(&rtp.config(as_media.who.pod), None, registrar.clone(), &as_media, trace(traced)).await?;
+
+    let config = config(listeners(&listen, &settings.advertise), None, settings.shards, traced)?;
+    let relays = Arc::new(OwnRelay(Arc::new(relay.clone())));
+    let signaling = Signaling::start(config, registrar.clone(), relays, handles.clone()).await?;
+
+    let door = |handles: &fairlead_runtime::common::Handles, role| (handles.who.pod, handles.who.name.clone(), role);
+    let together = Together {
+        registrars: vec![pod_door(door(&as_registrar, Role::Registrar), registrar)],
+        signaling: vec![pod_door(door(&handles, Role::Signaling), Arc::new(signaling.operator()))],
+        relays: vec![pod_door(door(&as_media, Role::Media), Arc::new(relay))],
+    };
+    let admin = Door {
+        listen: settings.admin,
+        token: settings.admin_token,
+        token_file: settings.admin_token_file,
+        deadline: PATIENCE,
+    };
+    admin.open(Arc::new(together), &handles).await?;
+    Ok(Box::new(move || signaling.live_calls()))
+}
+
+fn open(state: &Path) -> anyhow::Result<FileStore> {
+    std::fs::create_dir_all(state).with_context(|| format!("could not make the state folder {}", state.display()))?;
+    let path = state.join(STORE);
+    FileStore::open(&path).with_context(|| format!("could not open the store {}", path.display()))
+}
+
+/// The listeners that `[general]` asks for.
+fn from_sip_conf(general: &GeneralFull) -> anyhow::Result<Vec<Listen>> {
+    let mut listen = Vec::new();
+    for listener in general.listeners() {
+        match listener.transport {
+            Transport::Udp | Transport::Tcp => listen.push(Listen {
+                network: String::new(),
+                transport: listener.transport,
+                bind: listener.bind,
+                routed: false,
+            }),
+            other => tracing::warn!(transport = %other, "sip.conf asks for a listener that is not built yet"),
+        }
+    }
+    if listen.is_empty() {
+        bail!("neither --listen nor sip.conf names a SIP listener");
+    }
+    Ok(listen)
+}
+
+fn pod_door<P: ?Sized>((pod, name, role): (fairlead_model::id::PodRef, String, Role), port: Arc<P>) -> PodDoor<P> {
+    PodDoor { pod, name, role, port }
+}

@@ -116,6 +116,8 @@ pub async fn run(
             let _ = out.write_all(table::not_found(&command.operation).as_bytes());
             FAILED
         }
+        // Whoever read it has enough (`… | head`).
+        Err(Ended::Print(cause)) if cause.kind() == std::io::ErrorKind::BrokenPipe => DONE,
         Err(ended) => {
             let _ = writeln!(err, "{}", table::plain(&ended.to_string()));
             FAILED

@@ -5,7 +5,7 @@ mod listing;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fairlead_model::ask::QualifyTarget;
 use fairlead_model::flow::Hop;
@@ -16,12 +16,15 @@ use fairlead_proto::admin::v1 as pb;
 use fairlead_proto::operator::{ChannelsPort, PeersPort, Unanswered};
 use fairlead_runtime::identity::now;
 
+use tracing::Instrument;
+
 pub use listing::{CHUNK, Entry, Listing};
 
 use crate::convert::{self, Names};
 use crate::directory::{Directory, Door};
-use crate::fan_out::{Answers, Missing, ask_all, ask_one};
-use crate::operation::Operation;
+use crate::fan_out::{Answers, Limit, Missing, ask_all, ask_one};
+use crate::metrics::OperationMetrics;
+use crate::operation::{Operation, Verb};
 
 /// How long pods have to answer, unless the settings say otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(2);
@@ -71,6 +74,7 @@ pub enum Failure {
 pub struct Engine {
     directory: Arc<dyn Directory>,
     deadline: Duration,
+    metrics: OperationMetrics,
 }
 
 impl std::fmt::Debug for Engine {
@@ -82,12 +86,37 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// Asks the pods of this directory; each has `deadline`.
     pub fn new(directory: Arc<dyn Directory>, deadline: Duration) -> Self {
-        Engine { directory, deadline }
+        Engine { directory, deadline, metrics: OperationMetrics::default() }
+    }
+
+    /// Counts into these.
+    pub fn measured(self, metrics: OperationMetrics) -> Self {
+        Engine { metrics, ..self }
     }
 
     /// Carries out `operation`. For lists, `cursor` is where to begin and `limit` how many entries to give, all when
     /// it is `None`.
     pub async fn run(
+        &self,
+        operation: Operation,
+        cursor: &str,
+        limit: Option<usize>,
+    ) -> Result<Answer, Failure> {
+        let (words, began) = (operation.words(), Instant::now());
+        let span = tracing::info_span!("operation", words);
+        let changes = operation.row().is_some_and(|row| row.verb == Verb::Post);
+        let result = self.carry_out(operation, cursor, limit).instrument(span.clone()).await;
+        self.metrics.operation(words, result.as_ref().err(), began.elapsed());
+        span.in_scope(|| match &result {
+            // Who may do what he likes leaves a trace of it.
+            Ok(_) if changes => tracing::info!("the operator changed something"),
+            Ok(_) => tracing::debug!("the operator looked at something"),
+            Err(failure) => tracing::debug!(%failure, "the operator got no answer"),
+        });
+        result
+    }
+
+    async fn carry_out(
         &self,
         operation: Operation,
         cursor: &str,
@@ -121,6 +150,11 @@ impl Engine {
         }
     }
 
+    /// How long pods have, and who counts those that are late.
+    fn limit(&self) -> Limit<'_> {
+        Limit { deadline: self.deadline, metrics: &self.metrics }
+    }
+
     /// The names of all pods that are known now.
     async fn names(&self) -> Names {
         let mut pods: Vec<(PodRef, String)> = Vec::new();
@@ -139,7 +173,7 @@ impl Engine {
         F: Future<Output = Result<T, Unanswered>>,
     {
         let doors = self.directory.registrars().await;
-        let answers = ask_one(doors, self.deadline, |door| ask(door.port)).await.map_err(Failure::Invalid)?;
+        let answers = ask_one(doors, self.limit(), |door| ask(door.port)).await.map_err(Failure::Invalid)?;
         let missing = answers.missing;
         match answers.given.into_iter().next() {
             Some((_, answer)) => Ok((answer, missing)),
@@ -160,9 +194,9 @@ impl Engine {
             async move { door.port.get_peer(&name, load).await }
         };
         let answers = if load {
-            ask_one(doors, self.deadline, ask).await
+            ask_one(doors, self.limit(), ask).await
         } else {
-            ask_all(doors, self.deadline, ask).await
+            ask_all(doors, self.limit(), ask).await
         };
         let answers = enough(answers, "registrar")?;
         let found = answers.given.into_iter().filter_map(|(_, found)| found).find(fits);
@@ -175,7 +209,7 @@ impl Engine {
             let which = which.clone();
             async move { door.port.prune(which).await }
         };
-        let answers = enough(ask_all(doors, self.deadline, ask).await, "registrar")?;
+        let answers = enough(ask_all(doors, self.limit(), ask).await, "registrar")?;
         // A peer that several registrars held is one peer. Receipts name a thousand at most, so where there are more
         // the largest number is the least that can be true.
         let names: BTreeSet<&String> = answers.given.iter().flat_map(|(_, receipt)| &receipt.names).collect();
@@ -216,7 +250,7 @@ impl Engine {
         let (targets, mut missing) = self.any_registrar(ask).await?;
         let targets = targets.ok_or(Failure::NotFound)?;
         let doors = self.directory.signaling().await;
-        let asked = targets.iter().map(|target| qualify_one(&doors, target, self.deadline));
+        let asked = targets.iter().map(|target| qualify_one(&doors, target, self));
         let mut results = Vec::with_capacity(targets.len());
         for (result, late) in futures::future::join_all(asked).await {
             results.extend(result);
@@ -239,7 +273,7 @@ impl Engine {
         let doors = self.directory.registrars().await;
         let limit = self.deadline.max(Duration::from_secs(60));
         let ask = |door: Door<dyn PeersPort>| async move { door.port.reindex().await };
-        let answers = enough(ask_one(doors, limit, ask).await, "registrar")?;
+        let answers = enough(ask_one(doors, Limit { deadline: limit, ..self.limit() }, ask).await, "registrar")?;
         let found = answers.given.first().map(|(_, found)| *found).unwrap_or_default();
         Ok(pb::ReindexResponse { found, missing: answers.missing.list() })
     }
@@ -247,10 +281,9 @@ impl Engine {
     /// Counters of every relay session.
     async fn sessions(
         &self,
-        deadline: Duration,
     ) -> Result<(HashMap<SessionRef, SessionStatistics>, Missing), Failure> {
         let doors = self.directory.relays().await;
-        let answers = ask_all(doors, deadline, |door| async move { door.port.list_sessions(None).await })
+        let answers = ask_all(doors, self.limit(), |door| async move { door.port.list_sessions(None).await })
             .await
             .map_err(Failure::Invalid)?;
         let all = answers.given.into_iter().flat_map(|(_, sessions)| sessions).collect();
@@ -262,19 +295,19 @@ impl Engine {
 async fn qualify_one(
     doors: &[Door<dyn ChannelsPort>],
     target: &QualifyTarget,
-    deadline: Duration,
+    engine: &Engine,
 ) -> (Option<pb::QualifyResult>, Missing) {
     let fitting: Vec<_> = match &target.hop {
         Hop::Flow(flow) => doors.iter().filter(|door| door.pod == flow.pod).cloned().collect(),
         Hop::Address { .. } => doors.to_vec(),
     };
     // chan_sip waits twice the limit for the answer to OPTIONS.
-    let limit = deadline + Duration::from_millis(2 * u64::from(target.limit_ms));
+    let limit = engine.deadline + Duration::from_millis(2 * u64::from(target.limit_ms));
     let ask = |door: Door<dyn ChannelsPort>| {
         let target = target.clone();
         async move { door.port.qualify(target).await }
     };
-    match ask_one(fitting, limit, ask).await {
+    match ask_one(fitting, Limit { deadline: limit, ..engine.limit() }, ask).await {
         Ok(answers) => {
             let result = answers.given.into_iter().next().map(|(door, found)| pb::QualifyResult {
                 uri: target.uri.clone(),

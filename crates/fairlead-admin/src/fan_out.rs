@@ -9,6 +9,7 @@ use fairlead_proto::admin::v1 as pb;
 use fairlead_proto::operator::Unanswered;
 
 use crate::directory::Door;
+use crate::metrics::OperationMetrics;
 
 /// What came back.
 pub struct Answers<P: ?Sized, T> {
@@ -51,17 +52,26 @@ impl Missing {
     }
 }
 
+/// How long pods have, and who counts those that are late.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit<'m> {
+    /// Counted from asking.
+    pub deadline: Duration,
+    /// Counts.
+    pub metrics: &'m OperationMetrics,
+}
+
 /// Asks all doors at once. A question that makes no sense to one makes none to any: that is the error.
 pub async fn ask_all<P: ?Sized, T, F>(
     doors: Vec<Door<P>>,
-    deadline: Duration,
+    limit: Limit<'_>,
     ask: impl Fn(Door<P>) -> F,
 ) -> Result<Answers<P, T>, String>
 where
     F: Future<Output = Result<T, Unanswered>>,
 {
     let asked = doors.into_iter().map(|door| {
-        let answer = tokio::time::timeout(deadline, ask(door.clone()));
+        let answer = tokio::time::timeout(limit.deadline, ask(door.clone()));
         async move { (door, answer.await.unwrap_or(Err(Unanswered::Deadline))) }
     });
     let mut answers = Answers { given: Vec::new(), missing: Missing::default() };
@@ -71,6 +81,7 @@ where
             Err(Unanswered::Invalid(why)) => return Err(why),
             Err(why) => {
                 tracing::warn!(pod = door.name, role = door.role.word(), %why, "a pod did not answer the operator");
+                limit.metrics.unanswered(door.role.word());
                 answers.missing.note(&door, &why);
             }
         }
@@ -81,7 +92,7 @@ where
 /// Asks one door after the other until one answers.
 pub async fn ask_one<P: ?Sized, T, F>(
     doors: Vec<Door<P>>,
-    deadline: Duration,
+    limit: Limit<'_>,
     ask: impl Fn(Door<P>) -> F,
 ) -> Result<Answers<P, T>, String>
 where
@@ -89,7 +100,7 @@ where
 {
     let mut missing = Missing::default();
     for door in doors {
-        let mut answers = ask_all(vec![door], deadline, &ask).await?;
+        let mut answers = ask_all(vec![door], limit, &ask).await?;
         answers.missing.extend(missing);
         if !answers.given.is_empty() {
             return Ok(answers);

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod fan_out;
 pub mod grpc;
 mod merge;
+pub mod metrics;
 pub mod openapi;
 pub mod operation;
 pub mod rest;

@@ -17,6 +17,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use crate::auth::{Access, guard};
 use crate::engine::Engine;
 use crate::grpc::AdminService;
+use crate::metrics::OperationMetrics;
 use crate::{openapi, rest};
 
 /// The largest body taken, bytes: all that is asked fits into a path.
@@ -42,6 +43,7 @@ pub async fn router(engine: Engine, access: Access, handles: &Handles) -> Result
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(BadDescriptors)?;
+    let engine = engine.measured(OperationMetrics::registered(&handles.metrics));
     let grpc = Routes::new(AdminServer::new(AdminService::new(engine.clone())))
         .add_service(health)
         .add_service(reflection)

@@ -1,5 +1,7 @@
 //! All three faces on one port, in front of pods of which some are late.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod edge;
 
 use std::sync::Arc;
@@ -282,6 +284,23 @@ async fn json_and_csv_are_for_programs() {
     assert_eq!(lines.next().unwrap().split(',').nth(name), Some("peer00000"));
     let (_, out, _) = sip(&edge, "show peer nosuch --format json").await;
     assert_eq!(out, "");
+}
+
+#[tokio::test]
+async fn operations_and_pods_that_do_not_answer_are_counted() {
+    let edge = Edge::start(2, None).await;
+    edge.silence("registrar-0");
+    sip(&edge, "show peers").await;
+    sip(&edge, "show peer nosuch").await;
+    let (_, _, text) = ask(&edge, "GET", "/metrics", &[]).await;
+    for line in [
+        "fairlead_admin_operations_total{operation=\"show peers\",outcome=\"ok\"} 1",
+        "fairlead_admin_operations_total{operation=\"show peer\",outcome=\"not_found\"} 1",
+        "fairlead_admin_operation_seconds_count{operation=\"show peer\"} 1",
+        "fairlead_admin_unanswered_total{role=\"registrar\"} 2",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
 }
 
 #[tokio::test]

@@ -165,7 +165,7 @@ impl Listing {
     {
         let mut doors = self.engine.directory.registrars().await;
         doors.retain(|door| !self.missing.has(door));
-        let answers = ask_all(doors, self.engine.deadline, |door| ask(door, page.clone())).await;
+        let answers = ask_all(doors, self.engine.limit(), |door| ask(door, page.clone())).await;
         let answers = enough(answers, "registrar")?;
         self.missing.extend(answers.missing);
         Ok(answers.given.into_iter().map(|(_, page)| page).collect())
@@ -189,11 +189,10 @@ impl Listing {
 
     async fn read_all(&mut self) -> Result<BTreeMap<String, Entry>, Failure> {
         let names = self.engine.names().await;
-        let deadline = self.engine.deadline;
         let doors = self.engine.directory.signaling().await;
         if let Operation::ShowBridged = self.operation {
             let ask = |door: Door<dyn ChannelsPort>| async move { door.port.list_bridges().await };
-            let answers = enough(ask_all(doors, deadline, ask).await, "signaling")?;
+            let answers = enough(ask_all(doors, self.engine.limit(), ask).await, "signaling")?;
             self.missing.extend(answers.missing);
             let bridges = answers.given.into_iter().flat_map(|(_, bridges)| bridges);
             let keyed = by_key(bridges, |bridge| format!("{}\0{}", bridge.call_id_a, bridge.call));
@@ -211,8 +210,8 @@ impl Listing {
             async move { door.port.list_channels(&prefix).await }
         };
         let wants_media = !matches!(self.operation, Operation::ShowChannels);
-        let (answers, sessions) = tokio::join!(ask_all(doors, deadline, ask), async {
-            if wants_media { Some(self.engine.sessions(deadline).await) } else { None }
+        let (answers, sessions) = tokio::join!(ask_all(doors, self.engine.limit(), ask), async {
+            if wants_media { Some(self.engine.sessions().await) } else { None }
         });
         let answers = enough(answers, "signaling")?;
         self.missing.extend(answers.missing);

@@ -52,7 +52,7 @@ impl Edge {
     /// With so many realtime peers, of whom each of two registrars holds all but some.
     pub async fn start(peers: usize, token: Option<&str>) -> Self {
         let mut silent: HashMap<&str, Arc<AtomicBool>> = HashMap::new();
-        let mut hush = |name: &'static str| silent.entry(name).or_insert_with(Arc::default).clone();
+        let mut hush = |name: &'static str| silent.entry(name).or_default().clone();
         let unregistered = Arc::new(Mutex::new(BTreeSet::new()));
         let registrars = [("registrar-0", 0), ("registrar-1", 1)].map(|(name, number)| {
             // Each lacks what the other has: every third one in turn.

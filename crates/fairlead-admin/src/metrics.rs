@@ -1,0 +1,94 @@
+//! What admin counts of itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairlead_runtime::metrics::Metrics;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Unit;
+
+use crate::engine::Failure;
+
+/// Counters of operations and of pods that did not answer. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct OperationMetrics(Arc<Families>);
+
+#[derive(Debug)]
+struct Families {
+    operations: Family<Outcome, Counter>,
+    seconds: Family<Words, Histogram, fn() -> Histogram>,
+    unanswered: Family<Unanswered, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Words {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Unanswered {
+    role: &'static str,
+}
+
+impl Default for Families {
+    fn default() -> Self {
+        let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 4.0, 8));
+        Families {
+            operations: Family::default(),
+            seconds: Family::new_with_constructor(buckets),
+            unanswered: Family::default(),
+        }
+    }
+}
+
+impl OperationMetrics {
+    /// Registered, so that `/metrics` shows them.
+    pub fn registered(metrics: &Metrics) -> Self {
+        let ours = Self::default();
+        metrics.register(|registry| {
+            registry.register(
+                "fairlead_admin_operations",
+                "Operations by what came of them: ok, not_found, invalid, nobody (no pod that would know answered)",
+                ours.0.operations.clone(),
+            );
+            registry.register_with_unit(
+                "fairlead_admin_operation",
+                "Time to the answer, for lists to their beginning",
+                Unit::Seconds,
+                ours.0.seconds.clone(),
+            );
+            registry.register(
+                "fairlead_admin_unanswered",
+                "Questions that a pod did not answer, by its role",
+                ours.0.unanswered.clone(),
+            );
+        });
+        ours
+    }
+
+    /// One operation, by the words of its row.
+    pub(crate) fn operation(&self, operation: &'static str, failure: Option<&Failure>, took: Duration) {
+        let outcome = match failure {
+            None => "ok",
+            Some(Failure::NotFound) => "not_found",
+            Some(Failure::Invalid(_)) => "invalid",
+            Some(Failure::Nobody { .. }) => "nobody",
+        };
+        self.0.operations.get_or_create(&Outcome { operation, outcome }).inc();
+        self.0.seconds.get_or_create(&Words { operation }).observe(took.as_secs_f64());
+    }
+
+    /// A pod of this role did not answer.
+    pub(crate) fn unanswered(&self, role: &'static str) {
+        self.0.unanswered.get_or_create(&Unanswered { role }).inc();
+    }
+}

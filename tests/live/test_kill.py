@@ -19,7 +19,7 @@ def listed(edge):
     contacts, cursor = {}, ""
     while True:
         page = edge.get(f"/v1/peers?limit=1000{cursor}")
-        for peer in page["items"]:
+        for peer in page["peers"]:
             contacts[peer["name"]] = [c["uri"] for c in peer.get("contacts", [])]
         if not page.get("next"):
             return contacts

@@ -51,7 +51,7 @@ class Operator(unittest.TestCase):
                     stats = edge.sip("show", "channelstats")
                     print(stats)
                     rest = edge.get("/v1/channels")
-                    self.assertEqual(len(rest["items"]), 2, rest)
+                    self.assertEqual(len(rest["channels"]), 2, rest)
                     call.bye_with(bob)
                     wait_until("gone", lambda: "0 active SIP dialogs" in edge.sip("show", "channels"), within=3)
 
@@ -112,7 +112,7 @@ class Operator(unittest.TestCase):
                 self.assertTrue(json.loads(caught.exception.read())["detail"])
 
     def test_a_token_guards_all_but_the_probes(self):
-        with Standalone(users(2001, 1), env={"FAIRLEAD_ADMIN_TOKEN": "s3cret"}) as edge:
+        with Standalone(users(2001, 1), env={"FAIRLEAD_ADMIN_TOKEN": "s3cret-token"}) as edge:
             with self.assertRaises(urllib.error.HTTPError) as caught:
                 edge.get("/v1/peers")
             self.assertEqual(caught.exception.code, 401)

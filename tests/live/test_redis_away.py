@@ -83,7 +83,7 @@ class RedisAway(unittest.TestCase):
         cursor = ""
         while True:
             page = edge.get(f"/v1/peers?limit=1000{cursor}")
-            yield from page["items"]
+            yield from page["peers"]
             if not page.get("next"):
                 return
             cursor = f"&cursor={page['next']}"

@@ -1,5 +1,6 @@
 //! The command line, made from the tables of settings: a setting is described once, and this is one of its faces.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -171,10 +172,12 @@ pub fn layers(matches: &ArgMatches) -> anyhow::Result<Layers> {
         layers = layers.with_file(&file)?;
         layers.check_file(TABLES)?;
     }
-    for setting in TABLES.iter().flat_map(|table| table.settings) {
-        if let Ok(Some(values)) = matches.try_get_raw(setting.name) {
-            let texts = values.map(|value| text(setting.name, value.to_owned())).collect::<anyhow::Result<Vec<_>>>()?;
-            layers = layers.with_flag(setting.name, texts);
+    // Several roles share a setting: each flag is taken once.
+    let names: BTreeSet<&str> = TABLES.iter().flat_map(|table| table.settings).map(|setting| setting.name).collect();
+    for name in names {
+        if let Ok(Some(values)) = matches.try_get_raw(name) {
+            let texts = values.map(|value| text(name, value.to_owned())).collect::<anyhow::Result<Vec<_>>>()?;
+            layers = layers.with_flag(name, texts);
         }
     }
     Ok(layers)

@@ -273,15 +273,14 @@ impl Engine {
         let doors = self.directory.registrars().await;
         let limit = self.deadline.max(Duration::from_secs(60));
         let ask = |door: Door<dyn PeersPort>| async move { door.port.reindex().await };
-        let answers = enough(ask_one(doors, Limit { deadline: limit, ..self.limit() }, ask).await, "registrar")?;
+        let answers =
+            enough(ask_one(doors, Limit { deadline: limit, ..self.limit() }, ask).await, "registrar")?;
         let found = answers.given.first().map(|(_, found)| *found).unwrap_or_default();
         Ok(pb::ReindexResponse { found, missing: answers.missing.list() })
     }
 
     /// Counters of every relay session.
-    async fn sessions(
-        &self,
-    ) -> Result<(HashMap<SessionRef, SessionStatistics>, Missing), Failure> {
+    async fn sessions(&self) -> Result<(HashMap<SessionRef, SessionStatistics>, Missing), Failure> {
         let doors = self.directory.relays().await;
         let answers = ask_all(doors, self.limit(), |door| async move { door.port.list_sessions(None).await })
             .await

@@ -1,5 +1,7 @@
 //! An edge of pods made of memory, with admin in front of it on a real port.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +10,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Request};
 use fairlead_admin::auth::Access;
-use fairlead_admin::directory::{Door, Together};
+use fairlead_admin::directory::{Directory, Door, Together};
 use fairlead_admin::engine::Engine;
 use fairlead_admin::serve;
 use fairlead_model::ask::QualifyTarget;
@@ -49,7 +51,7 @@ pub fn names(count: usize) -> Vec<String> {
 }
 
 impl Edge {
-    /// With so many realtime peers, of whom each of two registrars holds all but some.
+    /// Pods of this process: so many realtime peers, of whom each of two registrars holds all but some.
     pub async fn start(peers: usize, token: Option<&str>) -> Self {
         let mut silent: HashMap<&str, Arc<AtomicBool>> = HashMap::new();
         let mut hush = |name: &'static str| silent.entry(name).or_default().clone();
@@ -57,16 +59,16 @@ impl Edge {
         let registrars = [("registrar-0", 0), ("registrar-1", 1)].map(|(name, number)| {
             // Each lacks what the other has: every third one in turn.
             let held = names(peers).into_iter().enumerate().filter(|(at, _)| at % 3 != number);
-            let registrar = Registrar {
+            let port = Registrar {
                 peers: Mutex::new(held.map(|(_, name)| (name.clone(), row(&name))).collect()),
                 unregistered: unregistered.clone(),
                 silent: hush(name),
             };
-            door(number as u64, name, Role::Registrar, Arc::new(registrar) as Arc<dyn PeersPort>)
+            door(number as u64, name, Role::Registrar, Arc::new(port) as Arc<dyn PeersPort>)
         });
         let signaling = [("signaling-0", 10), ("signaling-1", 11)].map(|(name, pod)| {
-            let port = Arc::new(Signaling { pod: PodRef(pod), silent: hush(name) });
-            door(pod, name, Role::Signaling, port as Arc<dyn ChannelsPort>)
+            let port = Signaling { pod: PodRef(pod), silent: hush(name) };
+            door(pod, name, Role::Signaling, Arc::new(port) as Arc<dyn ChannelsPort>)
         });
         let relay = Arc::new(Relay { silent: hush("media-0") }) as Arc<dyn SessionsPort>;
         let directory = Together {
@@ -74,7 +76,12 @@ impl Edge {
             signaling: signaling.into(),
             relays: vec![door(20, "media-0", Role::Media, relay)],
         };
+        let edge = Self::open(Arc::new(directory), token).await;
+        Edge { silent, ..edge }
+    }
 
+    /// Whoever this directory names.
+    pub async fn open(directory: Arc<dyn Directory>, token: Option<&str>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let handles = Handles {
@@ -84,16 +91,30 @@ impl Edge {
             drain: Drain::new(),
         };
         let access = Access::new(token.map(Secret::new), None, address).unwrap();
-        let engine = Engine::new(Arc::new(directory), DEADLINE);
+        let engine = Engine::new(directory, DEADLINE);
         let router = serve::router(engine, access, &handles).await.unwrap();
         tokio::spawn(async move { serve::serve(listener, router, &handles).await });
-        Edge { url: format!("http://{address}"), token: token.map(str::to_owned), silent }
+        Edge { url: format!("http://{address}"), token: token.map(str::to_owned), silent: HashMap::new() }
     }
 
     /// From now on this pod does not answer.
     pub fn silence(&self, pod: &str) {
         self.silent[pod].store(true, Ordering::Relaxed);
     }
+}
+
+/// The port of a registrar that holds so many realtime peers.
+pub fn registrar(peers: usize) -> Arc<dyn PeersPort> {
+    Arc::new(Registrar {
+        peers: Mutex::new(names(peers).into_iter().map(|name| (name.clone(), row(&name))).collect()),
+        unregistered: Arc::default(),
+        silent: Arc::default(),
+    })
+}
+
+/// The port of a signaling pod with one call.
+pub fn signaling(pod: PodRef) -> Arc<dyn ChannelsPort> {
+    Arc::new(Signaling { pod, silent: Arc::default() })
 }
 
 /// Asks by HTTP: status, headers, body.

@@ -80,7 +80,7 @@ async fn until(holds: impl AsyncFn() -> bool) {
         }
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
-    panic!("it never came to hold");
+    assert!(holds().await, "it never came to hold");
 }
 
 #[tokio::test]

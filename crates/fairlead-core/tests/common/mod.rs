@@ -349,6 +349,25 @@ impl Edge {
         }
     }
 
+    /// From these networks somebody may come without credentials.
+    pub fn trust(&mut self, nets: &[&str]) {
+        let known: Vec<PodRef> = self.pods.iter().map(|pod| pod.pod).collect();
+        let mut briefing = (*briefing(&known, nets)).clone();
+        briefing.version = 2;
+        for at in 0..self.pods.len() {
+            let now = self.now(self.start);
+            self.pods[at].core.handle(Input::Briefed(Arc::new(briefing.clone())), now);
+        }
+    }
+
+    /// A pod dies without a word, and another takes its place at the same address.
+    pub fn replace_pod(&mut self, at: usize, pod: PodRef, shard: u8, shards: u8, mono: Instant) {
+        let address = self.pods[at].address;
+        let mut core = Core::new(identity(pod, shard, shards, address), [pod.0 as u8; 32], Limits::default());
+        core.handle(Input::Briefed(briefing(&[pod], &[])), self.now(mono));
+        self.pods[at] = Pod { core, pod, address, alive: true, later: VecDeque::new() };
+    }
+
     pub fn now(&self, mono: Instant) -> Now {
         let passed = mono.saturating_duration_since(self.start).as_millis() as u64;
         Now { mono, wall: UnixMillis(1_800_000_000_000 + passed) }
@@ -553,5 +572,44 @@ impl Scene {
             .filter(|(_, packet, _)| packet.from == from && packet.to == to)
             .map(|(_, packet, _)| packet.first_line())
             .collect()
+    }
+}
+
+/// Something at an address that only listens, and says what it is told.
+#[derive(Default)]
+pub struct Wire {
+    pub heard: Vec<Message>,
+    packets: VecDeque<Packet>,
+}
+
+impl Wire {
+    pub fn say(&mut self, from: &str, to: &str, text: &str) {
+        let bytes = Bytes::from(text.replace('\n', "\r\n"));
+        self.packets.push_back(Packet { from: ip(from), to: ip(to), bytes });
+    }
+
+    /// The last response with this status.
+    pub fn response(&self, status: u16) -> Option<Message> {
+        self.heard.iter().rev().find(|message| message.status() == Some(status)).cloned()
+    }
+
+    pub fn statuses(&self) -> Vec<u16> {
+        self.heard.iter().filter_map(Message::status).collect()
+    }
+}
+
+impl Node for Wire {
+    fn handle_packet(&mut self, packet: Packet, _now: Instant) {
+        self.heard.push(Message::parse(packet.bytes).unwrap());
+    }
+
+    fn handle_timeout(&mut self, _now: Instant) {}
+
+    fn poll_packet(&mut self, _now: Instant) -> Option<Packet> {
+        self.packets.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
     }
 }

@@ -11,6 +11,7 @@
 //! * [`drive`]: what calls want done
 //! * [`dialog_requests`]: requests of calls on their way to the next hop
 //! * [`ways`]: networks, next hops, what is our own address
+//! * [`flows`]: a phone's packet moves its flow
 //! * [`qualify`], [`checkpoint`], [`operator`]
 
 use std::collections::{HashMap, VecDeque};
@@ -45,6 +46,7 @@ mod checkpoint;
 mod checks;
 mod dialog_requests;
 mod drive;
+mod flows;
 mod operator;
 mod qualify;
 mod receive;
@@ -100,6 +102,7 @@ pub struct Core {
     resolves: HashMap<ResolveRef, Resolving>,
     sends: HashMap<SendRef, TransactionId>,
     qualify: qualify::Qualifier,
+    sources: flows::Sources,
     timers: Timers<Timer>,
     renewal: Scheduled,
     number: u64,
@@ -222,6 +225,7 @@ impl Core {
             resolves: HashMap::new(),
             sends: HashMap::new(),
             qualify: qualify::Qualifier::default(),
+            sources: flows::Sources::default(),
             timers: Timers::default(),
             renewal: Scheduled::default(),
             number: 0,
@@ -253,10 +257,14 @@ impl Core {
                 }
             }
             Input::RelayEvent(RelayEvent::TimedOut { session, statistics, .. }) => {
-                self.with_call(session.call, now, |call, now| call.session_ended(session, Some(*statistics), now));
+                self.with_call(session.call, now, |call, now| {
+                    call.session_ended(session, Some(*statistics), EndedBy::RtpTimeout, now);
+                });
             }
             Input::RelayEvent(RelayEvent::Abandoned { session }) => {
-                self.with_call(session.call, now, |call, now| call.session_ended(session, None, now));
+                self.with_call(session.call, now, |call, now| {
+                    call.session_ended(session, None, EndedBy::Failure, now);
+                });
             }
             Input::Resolved { resolve, addresses } => self.resolved(resolve, addresses, now),
             Input::Briefed(briefing) => self.brief(&briefing),

@@ -115,8 +115,9 @@ impl Router {
             .ok()
             .and_then(|via| via.branch.as_deref().and_then(|branch| Minted::read_branch(branch, &self.keys)));
         match minted {
-            Some(minted) => self.place(minted),
-            None => Belongs::Here(self.shard_of(message.call_id())),
+            // An answer to a pod that is gone finds nobody.
+            Some(minted) if self.is_there(minted.pod) => self.place(minted),
+            _ => Belongs::Here(self.shard_of(message.call_id())),
         }
     }
 

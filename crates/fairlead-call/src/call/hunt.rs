@@ -106,13 +106,8 @@ impl Call {
         attempt.state = AttemptState::Left;
         attempt.negotiation.withdraw();
         let ticket = attempt.ticket;
-        let peer = attempt.target.policy.peer.clone();
         if let Some(ticket) = ticket.filter(|ticket| self.is_open(*ticket)) {
             self.outputs.push_back(Output::Cancel { ticket, passed: Vec::new() });
-        }
-        if let (Some(_), Some(peer)) = (ticket, peer) {
-            // Rings no more; the slot itself is freed with the call.
-            self.tell_usage(&peer, Usage::Up);
         }
         self.delete_session(number, false);
     }

@@ -109,14 +109,20 @@ impl Call {
         }
     }
 
-    /// A relay ended a session by itself.
-    pub fn session_ended(&mut self, session: SessionRef, statistics: Option<SessionStatistics>, now: Now) {
+    /// A relay ended a session by itself, for silence (`RtpTimeout`), or does not have it any more.
+    pub fn session_ended(
+        &mut self,
+        session: SessionRef,
+        statistics: Option<SessionStatistics>,
+        by: EndedBy,
+        now: Now,
+    ) {
         let Some(winner) = self.winner else { return };
         let Some(attempt) = self.attempt(winner) else { return };
         let Some(held) = attempt.session.as_mut().filter(|held| held.reference == session) else { return };
         held.deleted = true;
         self.record.media = statistics;
-        self.hang_up(None, EndedBy::RtpTimeout, Vec::new(), now);
+        self.hang_up(None, by, Vec::new(), now);
     }
 
     /// The relay session that has to be renewed, and where it is.

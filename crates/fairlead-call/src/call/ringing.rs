@@ -102,6 +102,10 @@ impl Call {
     /// Answers the caller's offer on one of leg A's early dialogs.
     pub(super) fn answer_on(&mut self, early: usize, body: Bytes, sdp: &Bytes) -> Option<Bytes> {
         let early = self.a.early.get_mut(early)?;
+        if let Some((_, told)) = &early.described {
+            // The 200 came while the relay still had the same answer of a provisional response.
+            return Some(told.clone());
+        }
         let told = early.negotiation.send_answer(sdp).ok()?;
         early.described = Some((body, told.clone()));
         Some(told)

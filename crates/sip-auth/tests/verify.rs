@@ -132,6 +132,10 @@ fn rfc7616_3_4_6_the_same_uri_may_be_written_differently() {
     assert_eq!(judged("sip:2001@example.com", "sip:2002@example.com"), Err(Rejected::Uri));
     assert_eq!(judged("sips:example.com", "sip:example.com"), Err(Rejected::Uri));
     assert_eq!(judged("/", "sip:example.com"), Err(Rejected::Uri));
+    assert_eq!(judged("sip:example.com:5060", "sip:2002@example.com"), Ok(()), "names the server");
+    assert_eq!(judged("sip:example.org", "sip:2002@example.com"), Err(Rejected::Uri));
+    assert_eq!(judged("sip:example.com:5070", "sip:2002@example.com"), Err(Rejected::Uri));
+    assert_eq!(judged("sips:example.com", "sip:2002@example.com"), Err(Rejected::Uri));
 }
 
 #[test]

@@ -33,6 +33,7 @@ class Edge:
         self.admin_port = free_port()
         self.env = env or {}
         self.core = "127.0.0.1"
+        self.health = {}
         self.processes = {}
 
     def __enter__(self):
@@ -104,8 +105,11 @@ class Edge:
         for name, p in self.processes.items():
             if not p.is_running():
                 raise AssertionError(f"{name} ended: {p.output()[-2000:]}")
+        return all(self.answers_ready(url) for url in (self.admin_url, *self.health.values()))
+
+    def answers_ready(self, url):
         try:
-            with urllib.request.urlopen(self.admin_url + "/readyz", timeout=2) as answer:
+            with urllib.request.urlopen(url + "/readyz", timeout=2) as answer:
                 return answer.status == 200
         except urllib.error.HTTPError:
             return False
@@ -212,10 +216,11 @@ def options(address, timeout=1.0, source=None):
         s.bind((source or ("127.0.0.1" if family == socket.AF_INET else "::1"), 0))
         s.settimeout(timeout)
         host, port = s.getsockname()[:2]
+        host, to = (f"[{host}]", f"[{address[0]}]") if ":" in host else (host, address[0])
         token = f"{time.monotonic_ns():x}"
         s.sendto(
-            f"OPTIONS sip:{address[0]} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{token}\r\n"
-            f"Max-Forwards: 70\r\nFrom: <sip:ping@{host}>;tag={token}\r\nTo: <sip:{address[0]}>\r\n"
+            f"OPTIONS sip:{to} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{token}\r\n"
+            f"Max-Forwards: 70\r\nFrom: <sip:ping@{host}>;tag={token}\r\nTo: <sip:{to}>\r\n"
             f"Call-ID: {token}@ping\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n".encode(),
             address,
         )

@@ -11,6 +11,7 @@ class Phone:
 
     def __init__(self, user, server, host="127.0.2.1", port=0, transport="udp", secret=None, timeout=5.0):
         self.user, self.secret, self.server = user, secret or "pw" + user, server
+        self.domain = f"[{server[0]}]" if ":" in server[0] else server[0]
         self.transport = transport
         kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
@@ -99,14 +100,14 @@ class Phone:
 
     def register(self, expires=3600, contact=None, call_id=None, expect=200):
         """REGISTER with digest; the final answer."""
-        uri = f"sip:{self.server[0]}"
+        uri = f"sip:{self.domain}"
         tag = self.token()
         authorization = []
         for _ in range(3):
             self.cseq += 1
             headers = [
-                ("Max-Forwards", "70"), ("From", f"<sip:{self.user}@{self.server[0]}>;tag={tag}"),
-                ("To", f"<sip:{self.user}@{self.server[0]}>"), ("Call-ID", call_id or self.register_id),
+                ("Max-Forwards", "70"), ("From", f"<sip:{self.user}@{self.domain}>;tag={tag}"),
+                ("To", f"<sip:{self.user}@{self.domain}>"), ("Call-ID", call_id or self.register_id),
                 ("CSeq", f"{self.cseq} REGISTER"), ("Contact", contact or self.contact), ("Expires", str(expires)),
                 *authorization,
             ]
@@ -192,7 +193,7 @@ class OutgoingCall:
         self.phone, self.callee = phone, callee
         self.body = phone.sdp() if body is None else body
         self.call_id, self.tag, self.cseq = phone.token() + "@call", phone.token(), 1
-        self.uri = f"sip:{callee}@{phone.server[0]}"
+        self.uri = f"sip:{callee}@{phone.domain}"
         self.to = f"<{self.uri}>"
         self.remote = None
         branch = self.send_invite()
@@ -206,7 +207,7 @@ class OutgoingCall:
 
     def headers(self, method):
         return [
-            ("Max-Forwards", "70"), ("From", f"<sip:{self.phone.user}@{self.phone.server[0]}>;tag={self.tag}"),
+            ("Max-Forwards", "70"), ("From", f"<sip:{self.phone.user}@{self.phone.domain}>;tag={self.tag}"),
             ("To", self.to), ("Call-ID", self.call_id), ("CSeq", f"{self.cseq} {method}"),
             ("Contact", self.phone.contact),
         ]

@@ -16,8 +16,8 @@ pub fn start(streams: &Streams) -> anyhow::Result<(Vec<Call>, &'static str)> {
         socket2::SockRef::from(socket).set_recv_buffer_size(4 * 1024 * 1024)?;
     }
     let (mut calls, mut to_b, mut to_a) = (Vec::new(), HashMap::new(), HashMap::new());
-    for _ in 0..streams.calls {
-        let (a, b) = (UdpSocket::bind((streams.a, 0))?, UdpSocket::bind((streams.b, 0))?);
+    for number in 0..streams.calls {
+        let (a, b) = streams.phones(number)?;
         a.connect(at_a.local_addr()?)?;
         b.connect(at_b.local_addr()?)?;
         to_b.insert(a.local_addr()?, b.local_addr()?);

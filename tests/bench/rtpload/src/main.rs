@@ -6,7 +6,7 @@ mod load;
 mod orders;
 mod serve;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,15 +71,25 @@ struct Streams {
     /// Milliseconds between two packets of a stream.
     #[arg(long, default_value_t = 20)]
     ptime: u64,
-    /// The callers' address.
+    /// The first address of callers.
     #[arg(long, default_value = "127.0.41.1")]
-    a: IpAddr,
-    /// The callees' address.
+    a: Ipv4Addr,
+    /// The first address of callees.
     #[arg(long, default_value = "127.0.42.1")]
-    b: IpAddr,
+    b: Ipv4Addr,
+    /// How many addresses each side has; 1: all calls are between two hosts, as between trunks.
+    #[arg(long, default_value_t = 200)]
+    addresses: u32,
 }
 
 impl Streams {
+    /// The phones of one call.
+    fn phones(&self, number: usize) -> std::io::Result<(UdpSocket, UdpSocket)> {
+        let nth = number as u32 % self.addresses.max(1);
+        let of = |first: Ipv4Addr| UdpSocket::bind((Ipv4Addr::from(u32::from(first).saturating_add(nth)), 0));
+        Ok((of(self.a)?, of(self.b)?))
+    }
+
     fn pace(&self) -> load::Pace {
         load::Pace {
             warmup: Duration::from_secs(self.warmup),

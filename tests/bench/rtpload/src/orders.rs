@@ -27,11 +27,11 @@ pub async fn order(at: SocketAddr, streams: &Streams) -> anyhow::Result<(Ordered
     let pod = PodRef::from_random(u64::from(std::process::id()) << 16);
     let (mut sessions, mut calls) = (Vec::new(), Vec::new());
     for number in 0..streams.calls {
-        let (a, b) = (UdpSocket::bind((streams.a, 0))?, UdpSocket::bind((streams.b, 0))?);
+        let (a, b) = streams.phones(number)?;
         let call = CallRef { pod, shard: ShardRef(0), number: number as u64 + 1 };
         let session = SessionRef { call, attempt: AttemptRef(0) };
         sessions.push(session);
-        let sides = (side(streams.a), side(streams.b));
+        let sides = (side(a.local_addr()?.ip()), side(b.local_addr()?.ip()));
         let order =
             |from, sdp| Box::new(SdpOrder { session, from, sdp, a: sides.0.clone(), b: sides.1.clone() });
         let offered = relay.order(RelayOrder::Offer(order(Side::A, describe(a.local_addr()?)))).await;

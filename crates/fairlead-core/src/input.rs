@@ -116,6 +116,8 @@ pub struct Network {
     pub bind: SocketAddr,
     /// What is written into Via and Contact: host (name or address) and port.
     pub advertised: (String, u16),
+    /// Whether the operator said so, rather than that it was found out; then it stands for every pod of the edge.
+    pub told: bool,
     /// Whether any pod of the edge may send from it (routed), not only the one that a phone's packets reach.
     pub routed: bool,
 }

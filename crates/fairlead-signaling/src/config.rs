@@ -112,6 +112,7 @@ impl Listener {
             Ok(address) => address.is_ipv4() == ip.is_ipv4(),
             Err(_) => true,
         };
+        let told = self.advertise.iter().any(|(host, _)| fits(host));
         let advertised = match self.advertise.iter().find(|(host, _)| fits(host)) {
             Some((host, said)) => (host.clone(), said.unwrap_or(port)),
             None => (own_address(ip)?.to_string(), port),
@@ -121,6 +122,7 @@ impl Listener {
             transport: self.transport,
             bind: SocketAddr::new(ip, port),
             advertised,
+            told,
             routed: self.routed,
         })
     }

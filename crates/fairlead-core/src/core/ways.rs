@@ -14,8 +14,8 @@ use crate::input::Network;
 impl Core {
     /// The network by which messages of a flow leave, and what they say of us.
     ///
-    /// A flow of another pod leaves from that pod's address: behind one Service all pods advertise the same, and our
-    /// own network of that kind says it; otherwise the flow's local address is what the phone sees.
+    /// A flow of another pod leaves from that pod's address: behind one Service all pods advertise what the operator
+    /// said, and our own network of that kind says it; otherwise the flow's local address is what the phone sees.
     pub(super) fn outlet_of_flow(&self, flow: &Flow, nat: EffectiveNat) -> (usize, Outlet) {
         let networks = &self.identity.networks;
         let exact = networks.iter().position(|n| n.transport == flow.transport && n.bind == flow.local);
@@ -30,7 +30,10 @@ impl Core {
         let found = exact.or_else(wild);
         let foreign = flow.pod != self.identity.pod;
         let host_port = match found.and_then(|at| networks.get(at)) {
-            Some(network) if says_something(network) && !(foreign && network.routed) => host_port(&network.advertised),
+            // A routed pod has an address of its own, which only its flows tell.
+            Some(network) if network.told && !(foreign && network.routed) => host_port(&network.advertised),
+            // On a wildcard the phone talks to the address that its packets came to.
+            Some(network) if !foreign && !network.bind.ip().is_unspecified() => host_port(&network.advertised),
             _ => flow.local.to_string(),
         };
         let network = found.and_then(|at| networks.get(at)).map(|n| n.name.clone()).unwrap_or_default();

@@ -317,6 +317,7 @@ pub fn identity(pod: PodRef, shard: u8, shards: u8, address: SocketAddr) -> Iden
             transport: Transport::Udp,
             bind: address,
             advertised: (address.ip().to_string(), address.port()),
+            told: false,
             routed: false,
         }],
     }

@@ -477,7 +477,8 @@ fn silence(
 ) -> [Option<Duration>; 2] {
     let mut sends = [false; 2];
     for (((offer, answer), narrowed), offered) in offer.iter().zip(answer).zip(narrowed).zip(offered) {
-        if !offered.media.eq_ignore_ascii_case("audio") || !(offer.used && answer.used && narrowed.used) {
+        let used = offer.used && answer.used && narrowed.used;
+        if !used || !offered.media.eq_ignore_ascii_case("audio") {
             continue;
         }
         let takes =

@@ -51,6 +51,7 @@ struct Inner {
     ended: Mutex<Ended>,
     watchers: Mutex<Vec<mpsc::Sender<RelayEvent>>>,
     draining: AtomicBool,
+    ending: AtomicBool,
     metrics: Metrics,
     renew_within: Duration,
     max_sessions: usize,
@@ -134,6 +135,7 @@ impl Relay {
             ended: Mutex::default(),
             watchers: Mutex::default(),
             draining: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
             metrics,
             renew_within: config.renew_within,
             max_sessions: config.max_sessions,
@@ -156,6 +158,12 @@ impl Relay {
     /// It takes no new session.
     pub fn is_draining(&self) -> bool {
         self.inner.draining.load(Ordering::Acquire)
+    }
+
+    /// Ends the streams of all who watch: the process is about to end.
+    pub fn end_watches(&self) {
+        self.inner.ending.store(true, Ordering::Release);
+        self.inner.watchers.lock().clear();
     }
 
     /// Writes other addresses into SDP from now on; sessions that are there keep theirs. A network binds where it did,
@@ -184,6 +192,9 @@ impl RelayPort for Relay {
     async fn watch(&self) -> Result<mpsc::Receiver<RelayEvent>, RelayRefused> {
         let (watcher, events) = mpsc::channel(WATCH_QUEUE);
         let mut watchers = self.inner.watchers.lock();
+        if self.inner.ending.load(Ordering::Acquire) {
+            return Err(RelayRefused::Unreachable);
+        }
         watchers.retain(|watcher| !watcher.is_closed());
         watchers.push(watcher);
         Ok(events)

@@ -90,6 +90,7 @@ pub async fn run(
         draining.cancelled().await;
         drained.drain();
         stop.cancelled().await;
+        drained.end_watches();
         // It is a member until the very end: live sessions are renewed and deleted by those who find it there.
         drop(briefings);
     });

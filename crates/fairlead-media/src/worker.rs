@@ -4,10 +4,11 @@
 //! few calls as there are sockets to send from, then carry out orders, once a second look at the time.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::RandomState;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
@@ -32,6 +33,13 @@ pub(crate) const QUEUE: usize = 4_096;
 
 /// How often time is looked at.
 const TICK: Duration = Duration::from_secs(1);
+
+/// With more packets a second than this, a worker looks for new ones no more often than every [`PAUSE`]: waking up costs
+/// more than relaying a packet does.
+const BUSY: u64 = 2_000;
+
+/// The longest that a packet lies because of that; a twentieth of the time between two packets of a phone.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Sockets told of in one wait.
 const READY: usize = 256;
@@ -68,6 +76,8 @@ pub(crate) struct Worker {
     silent: mpsc::UnboundedSender<Silent>,
     counts: Counts,
     outgoing: Vec<Outgoing>,
+    /// Datagrams received since the last tick.
+    lately: u64,
 }
 
 /// Counted in this thread, handed to the shared counters once a round.
@@ -127,6 +137,7 @@ impl Worker {
                 dropped: [0; Dropped::ALL.len()],
             },
             outgoing: Vec::with_capacity(crate::batch::CAPACITY),
+            lately: 0,
         })
     }
 
@@ -135,11 +146,13 @@ impl Worker {
         let mut batch = Batch::new();
         let mut events = Vec::with_capacity(READY);
         let mut tick = Instant::now() + TICK;
+        let mut busy = false;
         loop {
             let now = Instant::now();
             if now >= tick {
                 self.tick(now);
                 tick = now + TICK;
+                busy = std::mem::take(&mut self.lately) > BUSY;
             }
             events.clear();
             if let Err(failed) = self.wait(&mut events, tick.saturating_duration_since(now)) {
@@ -157,9 +170,13 @@ impl Worker {
                 }
             }
             self.relay(&mut batch);
+            self.lately += self.counts.received;
             self.counts.hand_over();
             if woken && !self.obey() {
                 return;
+            }
+            if busy && let Some(rest) = PAUSE.checked_sub(now.elapsed()) {
+                std::thread::sleep(rest);
             }
         }
     }
@@ -177,8 +194,7 @@ impl Worker {
     /// from being read: after four full batches it is their turn.
     fn drain(&mut self, batch: &mut Batch, token: u64) {
         for _ in 0..4 {
-            let Some(pair) = self.ports.get((token / 2) as usize) else { return };
-            let socket = if token % 2 == 0 { pair.rtp.as_fd() } else { pair.rtcp.as_fd() };
+            let Some(socket) = socket(&self.ports, token) else { return };
             let before = batch.received().len();
             let room = crate::batch::CAPACITY - before;
             let given = batch.receive(socket).unwrap_or(0);
@@ -215,8 +231,7 @@ impl Worker {
         self.outgoing.sort_by_key(|datagram| datagram.socket);
         for run in self.outgoing.chunk_by(|one, other| one.socket == other.socket) {
             let Some(token) = run.first().map(|first| first.socket) else { continue };
-            let Some(pair) = self.ports.get((token / 2) as usize) else { continue };
-            let socket = if token % 2 == 0 { pair.rtp.as_fd() } else { pair.rtcp.as_fd() };
+            let Some(socket) = socket(&self.ports, token.into()) else { continue };
             let sent = batch.send(socket, run);
             self.counts.sent += sent as u64;
             self.counts.not_sent += (run.len() - sent) as u64;
@@ -258,12 +273,11 @@ impl Worker {
 
     fn change(&mut self, change: Change) -> Result<Vec<StreamPorts>, NotChanged> {
         let now = Instant::now();
-        if !self.sessions.contains_key(&change.session) {
+        if let Entry::Vacant(vacant) = self.sessions.entry(change.session) {
             if !change.opens {
                 return Err(NotChanged::Unknown);
             }
-            let session = Session { began: now, since: now, streams: Vec::new(), silence: [None; 2] };
-            self.sessions.insert(change.session, session);
+            vacant.insert(Session { began: now, since: now, streams: Vec::new(), silence: [None; 2] });
         }
         let planned = self.plan(now, &change);
         let Some(session) = self.sessions.get_mut(&change.session) else { return Err(NotChanged::Unknown) };
@@ -459,6 +473,12 @@ impl Worker {
                 })
         })
     }
+}
+
+/// The socket of a token: twice the index of its port, and one more for RTCP.
+fn socket(ports: &[PortPair], token: u64) -> Option<BorrowedFd<'_>> {
+    let pair = ports.get(usize::try_from(token / 2).ok()?)?;
+    Some(if token.is_multiple_of(2) { pair.rtp.as_fd() } else { pair.rtcp.as_fd() })
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -137,7 +137,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
             (Learn::Never, Some(address)) => address.ip(),
             _ => near,
         };
-        let port = self.table.pick(now, ports, address, Some(likely), signalled.learn)?;
+        let port = self.table.pick(now, ports, address, likely, signalled.learn)?;
         let index = match self.free.pop() {
             Some(index) => index,
             None => {

@@ -35,6 +35,10 @@ pub struct NoPort;
 
 type Triple = (PortId, SocketAddr);
 
+/// Streams that a port takes before the next one is used: at 50 packets a second each, a socket's queue of some
+/// hundred packets then lasts for more than 50 ms.
+const ROOMY: u32 = 200;
+
 /// Who has a triple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
@@ -74,7 +78,6 @@ pub(crate) struct Table<S> {
     loads: Vec<Load>,
     formers: VecDeque<(Instant, Triple)>,
     most_formers: usize,
-    cursor: usize,
 }
 
 impl<S: BuildHasher + Clone> Table<S> {
@@ -86,7 +89,6 @@ impl<S: BuildHasher + Clone> Table<S> {
             loads: vec![Load::default(); ports],
             formers: VecDeque::new(),
             most_formers,
-            cursor: 0,
         }
     }
 
@@ -132,23 +134,23 @@ impl<S: BuildHasher + Clone> Table<S> {
         }
     }
 
-    /// Picks the port on which a stream meets the fewest others of the same remote address, the first that meets
-    /// none. `ports` are those allowed; `address` is where it will be, when that is known, `near` where it is
-    /// likely to be.
+    /// Picks a port for a stream. `ports` are those allowed; `address` is where it will be, when that is known, `near`
+    /// where it is likely to be.
+    ///
+    /// A port that nobody uses comes first: what strays there is known to be meant for its only stream. Then ports are
+    /// filled one after the other up to [`ROOMY`], as a port with much traffic is read in large batches. Before all that comes
+    /// that the stream can be told from others: one whose address will be named later goes where the
+    /// fewest of the same IP address are, one that is to be latched where its address has nothing former.
     pub fn pick(
-        &mut self,
+        &self,
         now: Instant,
         ports: &[PortId],
         address: Option<SocketAddr>,
-        near: Option<IpAddr>,
+        near: IpAddr,
         learn: Learn,
     ) -> Result<PortId, NoPort> {
-        let near = near.or(address.map(|address| address.ip()));
         let mut best: Option<((u32, u32, u32), PortId)> = None;
-        let count = ports.len();
-        for step in 0..count {
-            let at = (self.cursor + step) % count;
-            let Some(&port) = ports.get(at) else { continue };
+        for &port in ports {
             if !self.may_wait(port, learn, None) {
                 continue;
             }
@@ -157,18 +159,25 @@ impl<S: BuildHasher + Clone> Table<S> {
                 Some(Holder::Former { until, .. }) if until > now => 1,
                 _ => 0,
             };
-            let near = near.and_then(|ip| self.near.get(&(port, ip))).copied().unwrap_or_default();
-            let score = (taken, near.former, near.live);
+            let others = self.near.get(&(port, near)).copied().unwrap_or_default();
+            let alike = match (learn, address) {
+                (Learn::Never, Some(_)) => 0,
+                (Learn::Never, None) => others.live,
+                (Learn::From(_) | Learn::Anywhere, _) => others.former,
+            };
+            let crowd = match self.load(port).map_or(0, |load| load.endpoints) {
+                0 => 0,
+                endpoints => 1 + endpoints.saturating_sub(ROOMY),
+            };
+            let score = (taken, alike, crowd);
+            if score == (0, 0, 0) {
+                return Ok(port);
+            }
             if best.is_none_or(|(known, _)| score < known) {
                 best = Some((score, port));
             }
-            if score == (0, 0, 0) {
-                break;
-            }
         }
-        let (_, port) = best.ok_or(NoPort)?;
-        self.cursor = ports.iter().position(|&other| other == port).unwrap_or(0) + 1;
-        Ok(port)
+        best.map(|(_, port)| port).ok_or(NoPort)
     }
 
     /// An endpoint is on a port now.

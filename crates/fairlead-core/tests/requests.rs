@@ -1,0 +1,249 @@
+//! What a request is refused for, in the order of RFC 3261 §8.2 and §16.3, and what a stranger costs.
+
+mod common;
+
+use common::*;
+use fairlead_core::input::Input;
+use fairlead_core::output::Output;
+use fairlead_model::ask::Ask;
+use fairlead_testkit::{NodeRef, Plan, Sim};
+use sip_wire::{Header, Message};
+
+const ZOE: &str = "198.51.100.9:5060";
+const STRANGER: &str = "198.51.100.66:5060";
+
+const INVITE: &str = "INVITE sip:bob@edge.example SIP/2.0
+Via: SIP/2.0/UDP 198.51.100.9:5060;branch=z9hG4bK-1;rport
+Max-Forwards: 70
+From: <sip:zoe@edge.example>;tag=z
+To: <sip:bob@edge.example>
+Call-ID: one
+CSeq: 1 INVITE
+Contact: <sip:zoe@198.51.100.9:5060>
+Content-Length: 0
+
+";
+
+struct Lab {
+    sim: Sim,
+    edge: NodeRef,
+    zoe: NodeRef,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let mut sim = Sim::new(1, Plan::PERFECT);
+        let edge = sim.add(&[ip(EDGE)], Edge::new(&[ip(EDGE)]));
+        sim.node::<Edge>(edge).trust(&["198.51.100.9/32"]);
+        let zoe = sim.add(&[ip(ZOE), ip(STRANGER)], Wire::default());
+        Lab { sim, edge, zoe }
+    }
+
+    fn say_from(&mut self, from: &str, text: &str) -> Vec<Message> {
+        let (from, text) = (from.to_owned(), text.to_owned());
+        let before = self.sim.node::<Wire>(self.zoe).heard.len();
+        self.sim.tell(self.zoe, |zoe: &mut Wire, _| zoe.say(&from, EDGE, &text));
+        self.sim.run_for(ms(100));
+        self.sim.node::<Wire>(self.zoe).heard[before..].to_vec()
+    }
+
+    fn say(&mut self, text: &str) -> Vec<Message> {
+        self.say_from(ZOE, text)
+    }
+}
+
+fn refused(text: &str) -> Message {
+    let mut lab = Lab::new();
+    let answers = lab.say(text);
+    let last = answers.last().unwrap_or_else(|| panic!("no answer to {text}")).clone();
+    lab.sim.node::<Edge>(lab.edge).pods[0].core.channels().iter().for_each(|c| panic!("a call began: {c:?}"));
+    last
+}
+
+fn status(text: &str) -> u16 {
+    refused(text).status().unwrap()
+}
+
+#[test]
+fn rfc3261_16_3_form_is_400_and_the_phrase_names_the_header() {
+    let answer = refused(&INVITE.replace("CSeq: 1 INVITE", "CSeq: 1 BYE"));
+    assert_eq!((answer.status(), answer.reason()), (Some(400), "CSeq Method Does Not Match Request Method"));
+    let answer = refused(&INVITE.replace("Max-Forwards: 70", "Max-Forwards: 300"));
+    assert_eq!((answer.status(), answer.reason()), (Some(400), "Bad Max-Forwards Header Field"));
+    let answer = refused(&INVITE.replace("Contact: <sip:zoe@198.51.100.9:5060>\n", ""));
+    assert_eq!((answer.status(), answer.reason()), (Some(400), "Missing Contact Header Field"));
+}
+
+#[test]
+fn rfc3261_7_1_another_version_is_505() {
+    assert_eq!(status(&INVITE.replacen("SIP/2.0", "SIP/3.0", 1)), 505);
+}
+
+#[test]
+fn rfc3261_8_2_1_methods() {
+    let unknown = refused(&INVITE.replace("INVITE", "DANCE"));
+    assert_eq!((unknown.status(), unknown.header(Header::Allow).is_some()), (Some(501), true));
+    for method in ["MESSAGE", "SUBSCRIBE", "PUBLISH", "REFER", "UPDATE", "PRACK", "NOTIFY"] {
+        let answer = refused(&INVITE.replace("INVITE", method));
+        assert_eq!(answer.status(), Some(405), "{method}");
+        assert!(!answer.header(Header::Allow).unwrap().contains(method));
+    }
+}
+
+#[test]
+fn rfc3261_8_2_2_1_schemes() {
+    assert_eq!(status(&INVITE.replace("INVITE sip:bob@edge.example", "INVITE tel:+4912345")), 416);
+    assert_eq!(status(&INVITE.replace("INVITE sip:bob@edge.example", "INVITE nobody:bob@edge.example")), 416);
+}
+
+#[test]
+fn rfc3261_16_3_max_forwards() {
+    assert_eq!(status(&INVITE.replace("Max-Forwards: 70", "Max-Forwards: 0")), 483);
+    // What ends here may arrive with none left.
+    assert_eq!(status(&INVITE.replace("INVITE", "OPTIONS").replace("Max-Forwards: 70", "Max-Forwards: 0")), 200);
+}
+
+#[test]
+fn rfc3261_8_2_2_3_extensions() {
+    for header in ["Require", "Proxy-Require"] {
+        let answer = refused(&INVITE.replace("Max-Forwards: 70", &format!("Max-Forwards: 70\n{header}: 100rel, nothing")));
+        assert_eq!((answer.status(), answer.header(Header::Unsupported)), (Some(420), Some("100rel, nothing")));
+        assert!(answer.reason().contains(header));
+    }
+}
+
+#[test]
+fn rfc3261_8_2_3_bodies() {
+    let body = |kind: &str| {
+        INVITE.replace("Content-Length: 0\n\n", &format!("Content-Type: {kind}\nContent-Length: 3\n\nabc"))
+    };
+    let answer = refused(&body("text/plain"));
+    assert_eq!((answer.status(), answer.header(Header::Accept).is_some()), (Some(415), true));
+    let encoded = body("application/sdp\nContent-Encoding: gzip");
+    let answer = refused(&encoded);
+    assert_eq!((answer.status(), answer.header(Header::AcceptEncoding)), (Some(415), Some("identity")));
+}
+
+#[test]
+fn rfc3261_12_2_2_no_such_dialog() {
+    let bye = INVITE.replace("INVITE", "BYE").replace("To: <sip:bob@edge.example>", "To: <sip:bob@edge.example>;tag=x");
+    assert_eq!(status(&bye), 481);
+    assert_eq!(status(&bye.replace(";tag=x", "")), 481);
+    let ack = bye.replace("BYE", "ACK");
+    assert!(Lab::new().say(&ack).is_empty(), "an ACK is never answered");
+}
+
+#[test]
+fn rfc3261_8_2_2_2_the_same_request_by_another_path_is_482() {
+    let mut lab = Lab::new();
+    let one = target("bob", ip("198.51.100.77:5060"));
+    lab.sim.node::<Edge>(lab.edge).registrar.targets.insert("bob".to_owned(), vec![one]);
+    assert_eq!(lab.say(INVITE)[0].status(), Some(100));
+    let other = lab.say(&INVITE.replace("z9hG4bK-1", "z9hG4bK-2"));
+    assert_eq!(other[0].status(), Some(482));
+}
+
+#[test]
+fn options_is_answered_by_the_edge_itself() {
+    let answer = refused(&INVITE.replace("INVITE", "OPTIONS"));
+    assert_eq!(answer.status(), Some(200));
+    assert!(answer.header(Header::Allow).unwrap().contains("REGISTER"));
+    let stranger = INVITE.replace("INVITE", "OPTIONS");
+    assert_eq!(Lab::new().say_from(STRANGER, &stranger)[0].status(), Some(200));
+}
+
+#[test]
+fn a_stranger_costs_one_answer_and_no_question() {
+    let mut lab = Lab::new();
+    for (at, method) in ["INVITE", "REGISTER"].iter().enumerate() {
+        let text = INVITE.replace("INVITE", method).replace("z9hG4bK-1", &format!("z9hG4bK-s{at}"));
+        let answers = lab.say_from(STRANGER, &text);
+        assert_eq!(answers.len(), 1);
+        assert_eq!(answers[0].status(), Some(401));
+        assert!(answers[0].header(Header::WwwAuthenticate).unwrap().starts_with("Digest realm=\"edge.example\""));
+        // Forged credentials are none.
+        let forged = text.replace(
+            "Max-Forwards: 70",
+            "Max-Forwards: 70\nAuthorization: Digest username=\"a\", realm=\"edge.example\", nonce=\"abc\", uri=\"x\", response=\"y\"",
+        );
+        assert_eq!(lab.say_from(STRANGER, &forged)[0].status(), Some(401));
+    }
+    let edge = lab.sim.node::<Edge>(lab.edge);
+    assert!(edge.registrar.asked.is_empty(), "{:?}", edge.registrar.asked);
+    assert_eq!(edge.pods[0].core.statistics().transactions, 0);
+    // Neither is anything repeated, and the ACK is swallowed.
+    lab.sim.run_for(ms(40_000));
+    let before = lab.sim.node::<Wire>(lab.zoe).heard.len();
+    let tag = lab.sim.node::<Wire>(lab.zoe).heard[0].to_tag().unwrap().to_owned();
+    let ack = INVITE.replace("INVITE", "ACK").replace("To: <sip:bob@edge.example>", &format!("To: <sip:bob@edge.example>;tag={tag}"));
+    lab.say_from(STRANGER, &ack);
+    assert_eq!(lab.sim.node::<Wire>(lab.zoe).heard.len(), before);
+}
+
+#[test]
+fn a_registrar_that_is_away_is_503_with_a_spread_retry_after() {
+    let mut lab = Lab::new();
+    lab.sim.node::<Edge>(lab.edge).registrar.away = true;
+    let mut seen = std::collections::HashSet::new();
+    for at in 0..10 {
+        let register = INVITE.replace("INVITE", "REGISTER").replace("z9hG4bK-1", &format!("z9hG4bK-r{at}"));
+        let answer = lab.say(&register).pop().unwrap();
+        assert_eq!(answer.status(), Some(503));
+        seen.insert(answer.number(Header::RetryAfter).unwrap());
+    }
+    assert!(seen.len() > 2 && seen.iter().all(|seconds| (5..=30).contains(seconds)), "{seen:?}");
+    assert_eq!(lab.say(INVITE).pop().unwrap().status(), Some(503));
+}
+
+#[test]
+fn a_draining_shard_refuses_calls_and_nothing_else() {
+    let mut lab = Lab::new();
+    lab.sim.tell(lab.edge, |edge: &mut Edge, now| edge.input(0, Input::Drain, now));
+    let answer = lab.say(INVITE).pop().unwrap();
+    assert_eq!(answer.status(), Some(503));
+    assert!(answer.header(Header::RetryAfter).is_some());
+    let register = INVITE.replace("INVITE", "REGISTER");
+    assert_eq!(lab.say(&register).pop().unwrap().status(), Some(200));
+}
+
+#[test]
+fn rfc3581_answers_go_where_the_packet_came_from_only_when_asked() {
+    let mut lab = Lab::new();
+    let plain = INVITE.replace("INVITE", "OPTIONS").replace(";rport", "").replace("9:5060;branch", "9:7777;branch");
+    assert!(lab.say(&plain).is_empty(), "it went to the port of the Via");
+    let sent = lab.sim.net.trace().last().unwrap().1.to;
+    assert_eq!(sent, ip("198.51.100.9:7777"));
+    let asked = lab.say(&plain.replace(";branch=z9hG4bK-1", ";branch=z9hG4bK-2;rport"));
+    let via = asked[0].top_via().unwrap();
+    assert_eq!((via.rport, via.received.as_deref()), (Some(Some(5060)), Some("198.51.100.9")));
+}
+
+#[test]
+fn malformed_messages_are_answered_where_that_is_possible_and_never_panic() {
+    let mut lab = Lab::new();
+    let cut = &INVITE[..INVITE.len() - 30];
+    lab.say(cut);
+    let short = INVITE.replace("Content-Length: 0", "Content-Length: 99");
+    assert_eq!(lab.say(&short).pop().unwrap().status(), Some(400));
+    for end in 0..INVITE.len() {
+        let now = lab.sim.now();
+        let edge = lab.sim.node::<Edge>(lab.edge);
+        let now = edge.now(now);
+        let flow = fairlead_model::flow::Flow {
+            pod: edge.pods[0].pod,
+            transport: fairlead_model::flow::Transport::Udp,
+            local: ip(EDGE),
+            remote: ip(STRANGER),
+            connection: None,
+        };
+        let bytes = bytes::Bytes::from(INVITE[..end].replace('\n', "\r\n"));
+        let input = match Message::parse(bytes) {
+            Ok(message) => Input::Received { message, flow },
+            Err(malformed) => Input::Malformed { malformed, flow },
+        };
+        edge.pods[0].core.handle(input, now);
+        while let Some(output) = edge.pods[0].core.poll_output() {
+            assert!(!matches!(output, Output::Ask(envelope) if matches!(envelope.ask, Ask::Admit(_))));
+        }
+    }
+}

@@ -140,7 +140,8 @@ fn early_media_reaches_the_caller_and_the_200_repeats_it() {
     scene.sim.run_for(ms(100));
     let ok = to_ann(&scene).into_iter().rev().find(|m| m.status() == Some(200)).unwrap();
     assert_eq!((ok.body(), ok.to_tag()), (progress.body(), progress.to_tag()));
-    assert_eq!(scene.edge().relay.orders, ["offer", "answer"]);
+    // Again, now that it is the answer: only from here on does silence end the call.
+    assert_eq!(scene.edge().relay.orders, ["offer", "answer", "answer"]);
     scene.sim.tell(scene.ann, |ann: &mut Phone, now| ann.hang_up(0, now));
     scene.sim.run_for(ms(100));
     let bye = scene.sim.node::<Wire>(zoe).heard.last().unwrap().clone();

@@ -327,7 +327,8 @@ impl Inner {
     }
 
     async fn query(&self, session: SessionRef) -> Result<SessionStatistics, RelayRefused> {
-        let known = self.known(session)?;
+        // To look at a session is not to want it.
+        let known = self.sessions.lock().get(&session).cloned().ok_or(RelayRefused::UnknownSession)?;
         let worker = known.negotiation.lock().await.worker.ok_or(RelayRefused::UnknownSession)?;
         self.ask(worker, |reply| Command::Query(session, reply)).await?.ok_or(RelayRefused::UnknownSession)
     }
@@ -337,7 +338,7 @@ impl Inner {
         RelayReply::Done { missing }
     }
 
-    /// A session that is there. Whoever asks for it still wants it.
+    /// A session that is there. Whoever gives an order for it still wants it.
     fn known(&self, session: SessionRef) -> Result<Arc<Known>, RelayRefused> {
         let known = self.sessions.lock().get(&session).cloned().ok_or(RelayRefused::UnknownSession)?;
         *known.renewed.lock() = Instant::now();

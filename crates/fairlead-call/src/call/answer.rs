@@ -74,7 +74,11 @@ impl Call {
             let _ = attempt.negotiation.receive_answer(&sdp);
         }
         match (told, sdp) {
-            (Some((_, told)), _) => self.tell_answer(early, told, now),
+            (Some((described, told)), _) => {
+                // The relay may have seen the answer of another early dialog since, and silence counts from here on.
+                self.order_answer(number, Side::B, described, Wait::Nothing);
+                self.tell_answer(early, told, now);
+            }
             (None, Some(sdp)) => {
                 self.order_answer(number, Side::B, sdp.clone(), Wait::Answer { early, body: sdp });
             }

@@ -151,7 +151,13 @@ impl Call {
     }
 
     pub(super) fn order_answer(&mut self, number: AttemptRef, from: Side, sdp: Bytes, wait: Wait) {
-        let Some(order) = self.sdp_order(number, from, sdp) else { return };
+        let Some(mut order) = self.sdp_order(number, from, sdp) else { return };
+        if matches!(wait, Wait::EarlyAnswer { .. }) {
+            // A phone that rings owes nobody RTP: silence counts from the answer on.
+            for side in [&mut order.a, &mut order.b] {
+                (side.rtp_timeout, side.rtp_hold_timeout) = (0, 0);
+            }
+        }
         let relay = self.attempt(number).and_then(|a| a.session.as_ref()).and_then(|session| session.relay);
         self.order(relay, RelayOrder::Answer(Box::new(order)), wait);
     }

@@ -32,18 +32,17 @@ impl Registrar {
         let Some(keys) = self.keys.load_full() else { return Proof::Challenge { stale: false } };
         let general = self.catalog.general();
         // What is offered is the same for everybody; a peer with algorithms of its own takes only those.
-        let own = peer.map(|peer| peer.auth_algorithms.as_slice()).filter(|own| !own.is_empty());
-        let allowed = algorithms(own.unwrap_or(&general.auth_algorithms));
-        let allowed = if allowed.is_empty() { vec![Algorithm::Md5] } else { allowed };
+        let own = peer.map(|peer| algorithms(&peer.auth_algorithms)).filter(|own| !own.is_empty());
+        let allowed = own.as_deref().unwrap_or(keys.challenger.algorithms());
         let realm = general.realm.as_str();
-        let answer = match sip_auth::Credentials::pick(&credentials.values, realm, &allowed) {
+        let answer = match sip_auth::Credentials::pick(&credentials.values, realm, allowed) {
             Ok(Some(answer)) => answer,
             Ok(None) => return Proof::Challenge { stale: false },
             Err(error) => return Proof::Refused(Refusal::new(400, format!("Bad Request ({error})"))),
         };
         let secret = peer.filter(|peer| peer.name == answer.username).map_or(Secret::Unknown, secret_of);
         let expected =
-            Expected { realm, method: &credentials.method, uri: &credentials.uri, algorithms: &allowed };
+            Expected { realm, method: &credentials.method, uri: &credentials.uri, algorithms: allowed };
         let verdict = sip_auth::verify(&answer, secret, &expected);
         match (verdict, keys.challenger.check_nonce(&answer.nonce)) {
             (Ok(()), NonceState::Fresh(nonce)) => Proof::Holds(NonceUse {

@@ -1,6 +1,6 @@
 //! The store was away, or has lost what it had: what was promised meanwhile is written, what is known is written again.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fairlead_model::binding::Binding;
@@ -9,59 +9,83 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use crate::change::row_columns;
+use crate::register::ATTEMPTS;
 use crate::registrar::Registrar;
 
 /// How many names can be promised; a REGISTER beyond that is refused as if nothing were known.
 const PROMISES_MAX: usize = 1_000_000;
 
-/// Names whose bindings are newer here than in the store.
+/// Names whose bindings are newer here than in the store, each with the number of its last promise.
 #[derive(Default)]
-pub struct Journal(Mutex<BTreeSet<String>>);
+pub struct Journal(Mutex<Promises>);
+
+#[derive(Default)]
+struct Promises {
+    names: BTreeMap<String, u64>,
+    made: u64,
+}
 
 impl Journal {
     /// Whether this name waits.
     pub fn has(&self, name: &str) -> bool {
-        let names = self.0.lock();
-        !names.is_empty() && names.contains(name)
+        let promises = self.0.lock();
+        !promises.names.is_empty() && promises.names.contains_key(name)
     }
 
-    /// Its bindings are to be written when the store is back.
-    pub fn promise(&self, name: &str) {
-        let mut names = self.0.lock();
-        if names.len() < PROMISES_MAX {
-            names.insert(name.to_owned());
+    /// Its bindings, which `put` makes known here, are to be written when the store is back. Whether that can be
+    /// promised: there is an end to what memory holds.
+    pub fn promise(&self, name: &str, put: impl FnOnce()) -> bool {
+        let mut promises = self.0.lock();
+        if promises.names.len() >= PROMISES_MAX && !promises.names.contains_key(name) {
+            return false;
         }
+        promises.made += 1;
+        let number = promises.made;
+        promises.names.insert(name.to_owned(), number);
+        put();
+        true
     }
 
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.0.lock().len()
+        self.0.lock().names.len()
     }
 
-    fn names(&self) -> Vec<String> {
-        self.0.lock().iter().cloned().collect()
+    fn all(&self) -> Vec<String> {
+        self.0.lock().names.keys().cloned().collect()
     }
 
-    fn kept(&self, name: &str) {
-        self.0.lock().remove(name);
+    fn number(&self, name: &str) -> Option<u64> {
+        self.0.lock().names.get(name).copied()
+    }
+
+    /// What was promised under this number is written; `put` makes known how. Not if more was promised meanwhile.
+    fn settle(&self, name: &str, number: Option<u64>, put: impl FnOnce()) -> bool {
+        let mut promises = self.0.lock();
+        if promises.names.get(name).copied() != number {
+            return false;
+        }
+        promises.names.remove(name);
+        put();
+        true
     }
 }
 
 impl Registrar {
     /// Writes what was promised. Ends early when the store goes away again; nothing is lost by that.
     pub(crate) async fn keep_promises(&self) -> Result<(), StoreError> {
-        let names = self.journal.names();
+        let names = self.journal.all();
         if !names.is_empty() {
             info!(count = names.len(), "registrations from the time without the store are written");
         }
         for name in names {
             match self.keep_promise(&name).await {
-                Ok(()) => self.journal.kept(&name),
+                Ok(()) => {}
                 Err(error) if error.passes() => return Err(error),
                 Err(error) => {
                     warn!(%error, "a registration from the time without the store cannot be kept");
-                    self.journal.kept(&name);
-                    self.locations.forget(&name);
+                    let number = self.journal.number(&name);
+                    self.journal.settle(&name, number, || self.locations.forget(&name));
                 }
             }
         }
@@ -70,8 +94,9 @@ impl Registrar {
 
     /// Writes the bindings of one name: each that is younger than what the store has by now.
     async fn keep_promise(&self, name: &str) -> Result<(), StoreError> {
-        let Some(mut ours) = self.locations.get(name) else { return Ok(()) };
-        loop {
+        for _ in 0..ATTEMPTS {
+            let number = self.journal.number(name);
+            let Some(ours) = self.locations.get(name) else { return Ok(()) };
             let load = Step::Load { name: name.to_owned() };
             let (_, stored) = self.storage.store().run_one(load).await?.loaded()?;
             let bindings = merged(&ours, &stored);
@@ -79,20 +104,19 @@ impl Registrar {
             match self.storage.store().run_one(Step::Bind(Box::new(bind))).await?.bind()? {
                 BindOutcome::Bound { version } => {
                     let record = BindingsRecord { version, bindings, asked: ours.asked.clone() };
-                    let latest = self.locations.get(name).unwrap_or_default();
-                    if latest.bindings != ours.bindings {
-                        // Refreshed once more while this was under way.
-                        ours = latest;
-                        continue;
+                    let mut pods = Vec::new();
+                    let put = || pods = self.locations.put(name, Arc::new(record));
+                    // Refreshed once more while this was under way: again.
+                    if self.journal.settle(name, number, put) {
+                        self.members.requalify(&pods);
+                        return Ok(());
                     }
-                    let pods = self.locations.put(name, Arc::new(record));
-                    self.members.requalify(&pods);
-                    return Ok(());
                 }
-                BindOutcome::Conflict(_) => continue,
+                BindOutcome::Conflict(_) => {}
                 BindOutcome::NonceUsed => return Err(StoreError::Unexpected("no nonce was used")),
             }
         }
+        Err(StoreError::Overloaded)
     }
 
     fn rebind(&self, name: &str, stored: &BindingsRecord, bindings: Vec<Binding>) -> Bind {

@@ -49,6 +49,7 @@ async fn tick(registrar: Weak<Registrar>) {
     let mut round: u32 = 0;
     let mut warmed = false;
     let mut next_walk: Option<Instant> = None;
+    let mut briefing = None;
     loop {
         let Some(strong) = registrar.upgrade() else { return };
         let there = strong.renew().await;
@@ -86,6 +87,9 @@ async fn tick(registrar: Weak<Registrar>) {
         strong.strangers.sweep();
         strong.show();
         strong.members.tell_requalify();
+        if let Some(briefing) = &briefing {
+            strong.members.brief(briefing);
+        }
         round = round.wrapping_add(1);
         let deadline = Instant::now() + TICK;
         drop(strong);
@@ -94,8 +98,9 @@ async fn tick(registrar: Weak<Registrar>) {
             let Some(strong) = registrar.upgrade() else { return };
             let wait = deadline.saturating_duration_since(Instant::now());
             let changed = tokio::time::timeout(wait, strong.rebrief.notified()).await.is_ok();
-            if changed && let Some(briefing) = strong.briefing() {
-                strong.members.brief(&briefing);
+            if changed && let Some(new) = strong.briefing() {
+                strong.members.brief(&new);
+                briefing = Some(new);
             }
             if !changed {
                 break;
@@ -124,6 +129,8 @@ impl Registrar {
         self.clock.heard(now);
         if self.members.heard(members, now) {
             self.rebrief.notify_one();
+            // Another share of the configured addresses may be theirs now.
+            self.members.requalify_all();
         }
         let Outcome::Secret { secret, made } = next()? else {
             return Err(StoreError::Unexpected("the secret was wanted"));

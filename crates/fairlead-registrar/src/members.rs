@@ -149,6 +149,13 @@ impl Members {
         }
     }
 
+    /// All pods on our streams have other contacts to qualify.
+    pub fn requalify_all(&self) {
+        for attached in self.inner.lock().attached.values_mut() {
+            attached.requalify = true;
+        }
+    }
+
     /// Tells who has to qualify other contacts. A stream that is full is told with the next tick.
     pub fn tell_requalify(&self) {
         for attached in self.inner.lock().attached.values_mut().filter(|attached| attached.requalify) {

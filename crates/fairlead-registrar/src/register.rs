@@ -129,7 +129,7 @@ impl Registrar {
                 planned_from: record.version,
                 bindings: plan.bindings.clone(),
                 columns: match &plan.columns {
-                    Some(columns) if general.rt_update => {
+                    Some(columns) if general.rt_update && !self.catalog.is_static(&peer.name) => {
                         row_columns(columns, |pod| self.members.name_of(pod))
                     }
                     _ => Default::default(),
@@ -223,9 +223,13 @@ impl Registrar {
             return Answer::Challenge { stale: true };
         }
         let promised = record_after(record, record.version, plan.bindings, Some(key));
-        self.journal.promise(&peer.name);
-        self.locations.put(&peer.name, Arc::new(promised));
-        Answer::Registered(plan.registered)
+        let kept = self.journal.promise(&peer.name, || {
+            self.locations.put(&peer.name, Arc::new(promised));
+        });
+        match kept {
+            true => Answer::Registered(plan.registered),
+            false => Answer::Refused(self.unavailable()),
+        }
     }
 }
 

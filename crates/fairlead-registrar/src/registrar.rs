@@ -159,7 +159,9 @@ impl Registrar {
         }
         if is_peer {
             let pods = self.locations.put(name, Arc::clone(&record));
-            self.members.requalify(&pods);
+            if !pods.is_empty() && self.catalog.get(name).is_some_and(|peer| peer.qualify_ms.is_some()) {
+                self.members.requalify(&pods);
+            }
         }
         record
     }

@@ -1,4 +1,5 @@
 //! Admit: who calls, whom, and who has the call.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bed;
 

@@ -1,4 +1,5 @@
 //! Several registrars on one Redis, and Redis that goes and comes.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bed;
 mod server;

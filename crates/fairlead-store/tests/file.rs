@@ -1,4 +1,5 @@
 //! The file store conforms, and what it said is kept is there after kill -9.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod suite;
 

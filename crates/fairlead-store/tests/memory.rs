@@ -1,4 +1,5 @@
 //! The memory store conforms.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod suite;
 

@@ -43,6 +43,15 @@ impl Window {
     }
 }
 
+/// Whether both are found under the same flows.
+fn same_flows(old: &BindingsRecord, new: &BindingsRecord) -> bool {
+    let at = |record: &BindingsRecord, index: usize| {
+        record.bindings.get(index).map(|one| (one.flow.transport, one.flow.remote))
+    };
+    old.bindings.len() == new.bindings.len()
+        && (0..old.bindings.len()).all(|index| at(old, index) == at(new, index))
+}
+
 impl Engine {
     pub(super) fn bind(
         &mut self,
@@ -67,10 +76,12 @@ impl Engine {
         let excess = asked.len().saturating_sub(BindingsRecord::ASKED_MAX);
         asked.drain(..excess);
         let new = Arc::new(BindingsRecord { version, bindings: bind.bindings, asked });
-        if let Some(old) = &old {
-            self.unindex_flows(&bind.name, old);
+        if !old.as_ref().is_some_and(|old| same_flows(old, &new)) {
+            if let Some(old) = &old {
+                self.unindex_flows(&bind.name, old);
+            }
+            self.index_flows(&bind.name, &new);
         }
-        self.index_flows(&bind.name, &new);
         writes.push(Write::bindings(&bind.name, &new));
         if !bind.columns.is_empty() {
             self.touch(&bind.name, bind.columns, writes);

@@ -23,8 +23,11 @@ use crate::address::plain;
 use crate::limits::{ConnectionLimits, Door, Place, TooMany};
 use crate::tcp;
 
-/// How long a connection that is at its end may take to write what is still queued.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long a connection whose stream is garbled stays for the answer (RFC 3261 §18.3: a 400, then close).
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long one whose other side has ended its half stays for answers that are on their way.
+const HALF_CLOSED: Duration = Duration::from_millis(100);
 
 /// One CRLF answers a CRLF CRLF (RFC 5626 §3.5.1).
 const PONG: Bytes = Bytes::from_static(b"\r\n");
@@ -264,10 +267,13 @@ impl Task {
         let (reading, mut writing) = stream.into_split();
         let why = tokio::select! {
             why = self.read(reading) => {
-                if matches!(why, Ended::Garbled | Ended::ByPeer) {
-                    // What the shard has to say about it may still leave (RFC 3261 §18.3: a 400, then close).
-                    let _ = timeout(LAST_WORDS, self.last_words(&mut writing, &mut messages)).await;
-                }
+                let linger = match why {
+                    Ended::Garbled => LAST_WORDS,
+                    Ended::ByPeer => HALF_CLOSED,
+                    _ => Duration::ZERO,
+                };
+                // What the shard has to say about it may still leave; its time being over is no error.
+                let _ = timeout(linger, self.last_words(&mut writing, &mut messages)).await;
                 why
             }
             why = self.write(&mut writing, &mut messages) => why,

@@ -38,14 +38,14 @@ mod hunt;
 mod in_dialog;
 mod media;
 mod reinvite;
-mod ringing;
 mod resume;
+mod ringing;
 mod show;
 mod write;
 
 pub use hunt::NotReached;
-pub use resume::Restored;
 pub use in_dialog::Failure;
+pub use resume::Restored;
 pub use write::ALLOW;
 
 /// How long nobody may stay silent before the next contact is tried.
@@ -322,9 +322,7 @@ enum Wait {
     ReAnswer,
     ReLateOffer,
     ReLateAnswer,
-    Delete {
-        last: bool,
-    },
+    Delete { last: bool },
     Nothing,
 }
 
@@ -422,7 +420,11 @@ impl Call {
             .filter(|attempt| attempt.state != AttemptState::Left)
             .flat_map(|attempt| [attempt.silent_until, attempt.rings_until, attempt.timer_c]);
         attempts
-            .chain([self.last_wait(), self.deadline.map(|deadline| deadline.mono), self.ok.as_ref().and_then(|ok| ok.unacknowledged.poll_timeout())])
+            .chain([
+                self.last_wait(),
+                self.deadline.map(|deadline| deadline.mono),
+                self.ok.as_ref().and_then(|ok| ok.unacknowledged.poll_timeout()),
+            ])
             .flatten()
             .min()
     }

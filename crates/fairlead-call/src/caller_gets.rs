@@ -52,25 +52,37 @@ const fn row(when: &'static str, status: u16, phrase: &'static str, hunts: bool)
     Row { when, status, phrase, hunts }
 }
 
-const REDIRECTED: Row = row("the callee redirects (3xx), which is not followed", 480, "Redirection not followed", true);
+const REDIRECTED: Row =
+    row("the callee redirects (3xx), which is not followed", 480, "Redirection not followed", true);
 const CHALLENGED: Row = row("the callee asks for credentials (401, 407)", 403, "Forbidden", true);
 const UNAVAILABLE: Row = row("the callee's side answers 503", 500, "Server Internal Error", true);
-const REQUEST_TERMINATED: Row = row("the callee answers 487 although nobody cancelled", 480, "Temporarily Unavailable", true);
-const GONE_AWAY: Row = row("the callee answers 481 or 491 to a first INVITE", 480, "Temporarily Unavailable", true);
-const OUR_FAULT: Row =
-    row("the callee objects to our leg's form (400, 405, 420, 421, 422, 423, 494)", 500, "Server Internal Error", true);
+const REQUEST_TERMINATED: Row =
+    row("the callee answers 487 although nobody cancelled", 480, "Temporarily Unavailable", true);
+const GONE_AWAY: Row =
+    row("the callee answers 481 or 491 to a first INVITE", 480, "Temporarily Unavailable", true);
+const OUR_FAULT: Row = row(
+    "the callee objects to our leg's form (400, 405, 420, 421, 422, 423, 494)",
+    500,
+    "Server Internal Error",
+    true,
+);
 const EVERYWHERE: Row = row("the callee declines everywhere (6xx)", 0, "", false);
-const AS_IT_IS: Row = row("any other answer of the callee (404, 408, 480, 482, 483, 486, 488, 5xx …)", 0, "", true);
+const AS_IT_IS: Row =
+    row("any other answer of the callee (404, 408, 480, 482, 483, 486, 488, 5xx …)", 0, "", true);
 const RANG_OUT: Row = row("a contact rang for its ring time", 480, "No answer", true);
 const SILENT: Row = row("no contact gave any response", 408, "Request Timeout", true);
-const FLOW_LOST: Row = row("the flow of every contact is lost, or its transport failed", 480, "Flow lost", true);
+const FLOW_LOST: Row =
+    row("the flow of every contact is lost, or its transport failed", 480, "Flow lost", true);
 const TIMER_C: Row = row("Timer C", 408, "Request Timeout", true);
 const LOOP: Row = row("the next hop is our own address", 482, "Loop Detected", true);
 const CALL_LIMIT: Row = row("the callee's call limit is reached", 480, "Call limit", true);
-const BAD_DESCRIPTION: Row = row("the caller's description cannot be relayed", 488, "Not Acceptable Here", false);
+const BAD_DESCRIPTION: Row =
+    row("the caller's description cannot be relayed", 488, "Not Acceptable Here", false);
 const NO_RELAY: Row = row("no relay has a free port", 500, "No relay port", false);
-const CALLEE_DESCRIPTION: Row = row("the callee's description cannot be relayed", 500, "Server Internal Error", true);
-const NO_REGISTRAR: Row = row("the registrar falls silent while the call is set up", 500, "Server Internal Error", false);
+const CALLEE_DESCRIPTION: Row =
+    row("the callee's description cannot be relayed", 500, "Server Internal Error", true);
+const NO_REGISTRAR: Row =
+    row("the registrar falls silent while the call is set up", 500, "Server Internal Error", false);
 const CANCELLED: Row = row("the caller cancels", 487, "Request Terminated", false);
 const OPERATOR: Row = row("the operator ends the call", 480, "Temporarily Unavailable", false);
 

@@ -7,7 +7,8 @@ const MAX_PARTS: usize = 16;
 
 /// Where the content of the first part of that media type is.
 pub(crate) fn part(content_type: &str, body: &[u8], wanted: &str) -> Option<Range<usize>> {
-    let boundary = sip_wire::Params::find(content_type.split_once(';')?.1, "boundary")?;
+    let params = &content_type[content_type.find(';')?..];
+    let boundary = sip_wire::Params::find(params, "boundary")?;
     let boundary = sip_wire::unquote(boundary);
     if boundary.is_empty() || boundary.len() > 70 {
         return None;
@@ -43,7 +44,9 @@ fn media_type(head: &[u8]) -> String {
     let head = String::from_utf8_lossy(head);
     head.split("\r\n")
         .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case("content-type") || name.trim().eq_ignore_ascii_case("c"))
+        .find(|(name, _)| {
+            name.trim().eq_ignore_ascii_case("content-type") || name.trim().eq_ignore_ascii_case("c")
+        })
         .map(|(_, value)| value.split(';').next().unwrap_or_default().trim().to_owned())
         .unwrap_or_default()
 }
@@ -67,7 +70,13 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_not_found() {
-        for body in [&b""[..], b"--b1", b"--b1--", b"--b1\r\n\r\nx", b"--b1\r\nContent-Type: application/sdp\r\n\r\nv=0"] {
+        for body in [
+            &b""[..],
+            b"--b1",
+            b"--b1--",
+            b"--b1\r\n\r\nx",
+            b"--b1\r\nContent-Type: application/sdp\r\n\r\nv=0",
+        ] {
             assert_eq!(part(TYPE, body, "application/sdp"), None);
         }
         assert_eq!(part("multipart/mixed", b"--b1\r\n\r\n--b1--", "application/sdp"), None);

@@ -162,10 +162,12 @@ impl Negotiation {
 /// A description without such a line is returned as it is.
 fn stamp_origin(sdp: &Bytes, id: u64, version: u64) -> Bytes {
     let Some(start) = origin_line(sdp) else { return sdp.clone() };
-    let line_end = sdp[start..].iter().position(|b| matches!(b, b'\r' | b'\n')).map_or(sdp.len(), |n| start + n);
+    let line_end =
+        sdp[start..].iter().position(|b| matches!(b, b'\r' | b'\n')).map_or(sdp.len(), |n| start + n);
     let line = &sdp[start..line_end];
     let mut fields = line.splitn(4, |b| *b == b' ');
-    let (Some(user), Some(_), Some(_), Some(rest)) = (fields.next(), fields.next(), fields.next(), fields.next())
+    let (Some(user), Some(_), Some(_), Some(rest)) =
+        (fields.next(), fields.next(), fields.next(), fields.next())
     else {
         return sdp.clone();
     };
@@ -211,7 +213,9 @@ pub(crate) mod text {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Bytes>, D::Error> {
         Ok(Option::<Stored>::deserialize(from)?.map(|stored| match stored {
             Stored::Utf8(text) => Bytes::from(text),
-            Stored::Octets(text) => text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect(),
+            Stored::Octets(text) => {
+                text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
+            }
         }))
     }
 }

@@ -9,10 +9,14 @@ use sip_wire::{Header, Message, Method};
 /// Headers of a request that pass, by method.
 pub fn request_headers(method: &Method) -> &'static [Header] {
     match method {
-        Method::Invite => &[Header::Subject, Header::Priority, Header::AcceptLanguage, Header::ContentDisposition],
+        Method::Invite => {
+            &[Header::Subject, Header::Priority, Header::AcceptLanguage, Header::ContentDisposition]
+        }
         Method::Bye | Method::Cancel => &[Header::Reason],
         Method::Info => &[Header::InfoPackage, Header::ContentDisposition],
-        Method::Message => &[Header::Subject, Header::Date, Header::ContentDisposition, Header::ContentLanguage],
+        Method::Message => {
+            &[Header::Subject, Header::Date, Header::ContentDisposition, Header::ContentLanguage]
+        }
         _ => &[],
     }
 }

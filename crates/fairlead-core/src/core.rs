@@ -200,10 +200,8 @@ impl Core {
     /// A shard at birth. `seed` must be random and secret; the same seed mints the same names.
     pub fn new(identity: Identity, seed: [u8; 32], limits: Limits) -> Self {
         let mut random = Random::new(seed);
-        let table = transaction::Limits {
-            transactions: limits.transactions,
-            reserve: limits.transactions / 10,
-        };
+        let table =
+            transaction::Limits { transactions: limits.transactions, reserve: limits.transactions / 10 };
         let hash = (random.bits(), random.bits());
         Core {
             router: Router::new(identity.pod, identity.shards),
@@ -247,15 +245,13 @@ impl Core {
             Input::Sent { send, failed, flow } => self.sent(send, failed.is_some(), flow, now),
             Input::Closed { flow } => self.closed(&flow),
             Input::Answered { ask, answer } => self.answered(ask, answer, now),
-            Input::Relayed { order, reply } => {
-                match (self.orders.remove(&order), reply) {
-                    (Some(Ordered::Call(reference, tag)), reply) => {
-                        self.with_call(reference, now, |call, now| call.relayed(tag, reply, now));
-                    }
-                    (Some(Ordered::Renew), Ok(RelayReply::Done { missing })) => self.renewed(missing, now),
-                    _ => {}
+            Input::Relayed { order, reply } => match (self.orders.remove(&order), reply) {
+                (Some(Ordered::Call(reference, tag)), reply) => {
+                    self.with_call(reference, now, |call, now| call.relayed(tag, reply, now));
                 }
-            }
+                (Some(Ordered::Renew), Ok(RelayReply::Done { missing })) => self.renewed(missing, now),
+                _ => {}
+            },
             Input::RelayEvent(RelayEvent::TimedOut { session, statistics, .. }) => {
                 self.with_call(session.call, now, |call, now| {
                     call.session_ended(session, Some(*statistics), EndedBy::RtpTimeout, now);
@@ -325,7 +321,8 @@ impl Core {
         let keys = briefing.nonce_keys.iter().map(|key| NonceKey::new(key.id, key.epoch, &key.key)).collect();
         let algorithms: Vec<Algorithm> =
             briefing.general.auth_algorithms.iter().filter_map(|name| name.parse().ok()).collect();
-        self.challenger = Some(Challenger::new(briefing.general.realm.clone(), &algorithms, NonceKeys::new(keys)));
+        self.challenger =
+            Some(Challenger::new(briefing.general.realm.clone(), &algorithms, NonceKeys::new(keys)));
         self.general = briefing.general.clone();
         self.trusted = briefing.trusted.clone();
     }

@@ -92,7 +92,9 @@ impl Router {
                 return owner;
             }
             // After an adoption the tag still names the first pod; the Contact that was written since names ours.
-            if let Some(owner) = user_of(message.request_uri()).and_then(|user| self.owner(user, &[Kind::Call])) {
+            if let Some(owner) =
+                user_of(message.request_uri()).and_then(|user| self.owner(user, &[Kind::Call]))
+            {
                 return owner;
             }
         } else if matches!(message.method(), Method::Cancel) {

@@ -1,5 +1,7 @@
 //! Calls between two phones on the simulated network.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use common::*;
@@ -20,7 +22,10 @@ fn a_call_is_set_up_and_ended_by_the_caller() {
     scene.sim.tell(scene.ann, |ann: &mut Phone, now| ann.hang_up(call, now));
     scene.quiet();
     let record = scene.edge().records.remove(0);
-    assert_eq!((record.status, record.ended_by, record.from.as_str(), record.to.as_str()), (200, "caller", "ann", "bob"));
+    assert_eq!(
+        (record.status, record.ended_by, record.from.as_str(), record.to.as_str()),
+        (200, "caller", "ann", "bob")
+    );
     assert!(record.billed_ms >= 1900 && record.media.is_some());
     assert!(scene.bob().heard().contains(&Heard::Request(Method::Bye)));
 }
@@ -69,7 +74,9 @@ fn refused(status: u16) -> (Scene, u16) {
 
 #[test]
 fn what_the_callee_says_reaches_the_caller_by_the_table() {
-    for (status, wanted) in [(486, 486), (603, 603), (503, 500), (302, 480), (401, 403), (404, 404), (488, 488), (500, 500)] {
+    for (status, wanted) in
+        [(486, 486), (603, 603), (503, 500), (302, 480), (401, 403), (404, 404), (488, 488), (500, 500)]
+    {
         assert_eq!(refused(status).1, wanted, "for {status}");
     }
 }
@@ -141,7 +148,8 @@ fn hold_and_resume_pass_both_ways() {
     assert!(scene.edge().pods[0].core.channels().iter().all(|channel| !channel.hold));
     scene.sim.tell(scene.bob, |bob: &mut Phone, now| bob.reinvite(0, held.replace("100.1", "100.2"), now));
     scene.sim.run_for(ms(1000));
-    let reinvites = scene.ann().heard().iter().filter(|heard| **heard == Heard::Request(Method::Invite)).count();
+    let reinvites =
+        scene.ann().heard().iter().filter(|heard| **heard == Heard::Request(Method::Invite)).count();
     assert_eq!(reinvites, 1);
     scene.sim.tell(scene.bob, |bob: &mut Phone, now| bob.hang_up(0, now));
     scene.quiet();
@@ -190,7 +198,11 @@ fn the_operator_hangs_up() {
     scene.sim.run_for(ms(3000));
     let call = scene.edge().pods[0].core.channels()[0].call;
     scene.sim.tell(scene.edge, |edge: &mut Edge, now| {
-        edge.input(0, fairlead_core::input::Input::Command(fairlead_core::input::Command::HangUp { call }), now);
+        edge.input(
+            0,
+            fairlead_core::input::Input::Command(fairlead_core::input::Command::HangUp { call }),
+            now,
+        );
     });
     scene.quiet();
     assert_eq!(scene.edge().records[0].ended_by, "operator");
@@ -236,7 +248,11 @@ fn lost_doubled_and_reordered_messages_change_nothing() {
         let call = scene.ann_calls("bob");
         scene.sim.run_for(ms(20_000));
         scene.sim.tell(scene.ann, |ann: &mut Phone, now| {
-            if ann.calls()[call].state == CallState::Up { ann.hang_up(call, now) } else { ann.cancel(call, now) }
+            if ann.calls()[call].state == CallState::Up {
+                ann.hang_up(call, now)
+            } else {
+                ann.cancel(call, now)
+            }
         });
         scene.quiet();
         assert_eq!(scene.edge().records.len(), 1, "seed {seed}");
@@ -250,7 +266,10 @@ fn a_caller_who_never_acknowledges_is_ended() {
     scene.ann_calls("bob");
     scene.sim.net.lose_first(usize::MAX, "ACK sip:a");
     let acks_to_edge = ip(EDGE);
-    scene.sim.net.lose_when(move |packet| packet.to == acks_to_edge && packet.first_line().starts_with("ACK"));
+    scene
+        .sim
+        .net
+        .lose_when(move |packet| packet.to == acks_to_edge && packet.first_line().starts_with("ACK"));
     scene.quiet();
     assert_eq!(scene.edge().records[0].ended_by, "failure");
     assert_eq!(scene.bob().live_calls(), 0);

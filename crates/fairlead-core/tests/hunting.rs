@@ -1,5 +1,7 @@
 //! Leg B as a list of attempts: who is tried, who is left, and what the caller hears in the end.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use common::*;
@@ -153,7 +155,8 @@ fn a_challenge_of_a_static_peer_is_answered_and_that_of_a_phone_is_not() {
         wire.say(CAT, EDGE, &String::from_utf8(answer.to_vec()).unwrap().replace("\r\n", "\n"));
     });
     scene.sim.run_for(ms(100));
-    let again = scene.sim.node::<Wire>(trunk).heard.iter().rfind(|m| *m.method() == Method::Invite).unwrap().clone();
+    let again =
+        scene.sim.node::<Wire>(trunk).heard.iter().rfind(|m| *m.method() == Method::Invite).unwrap().clone();
     assert!(again.header(sip_wire::Header::ProxyAuthorization).unwrap().contains("username=\"trunk\""));
     assert_eq!(again.cseq().unwrap().number, 2);
     assert_eq!(scene.edge().registrar.asked.iter().filter(|asked| **asked == "challenge").count(), 1);

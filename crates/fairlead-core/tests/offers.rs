@@ -1,5 +1,7 @@
 //! Offer and answer apart from their carriers: late offers, early media, forks.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use common::*;
@@ -51,13 +53,23 @@ fn a_late_offer_is_answered_in_the_ack_on_both_legs() {
     scene.sim.run_for(ms(1_500));
     let ok = scene.sim.node::<Wire>(zoe).response(200).unwrap();
     assert!(ok.body().starts_with(b"v=0"), "the 200 brings the callee's offer");
-    let acks = |scene: &mut Scene| scene.lines(EDGE, BOB).iter().filter(|line| line.starts_with("ACK")).count();
+    let acks =
+        |scene: &mut Scene| scene.lines(EDGE, BOB).iter().filter(|line| line.starts_with("ACK")).count();
     assert_eq!(acks(&mut scene), 0, "the callee's ACK waits for the answer");
     let tag = ok.to_tag().unwrap().to_owned();
     say(&mut scene, zoe, request("ACK", &contact(&ok), &tag, "2", 1, SDP));
     scene.sim.run_for(ms(100));
     assert_eq!(acks(&mut scene), 1);
-    let ack = scene.sim.net.trace().iter().rev().find(|(_, p, _)| p.first_line().starts_with("ACK") && p.to == ip(BOB)).unwrap().1.clone();
+    let ack = scene
+        .sim
+        .net
+        .trace()
+        .iter()
+        .rev()
+        .find(|(_, p, _)| p.first_line().starts_with("ACK") && p.to == ip(BOB))
+        .unwrap()
+        .1
+        .clone();
     let ack = Message::parse(ack.bytes).unwrap();
     assert!(ack.body().starts_with(b"v=0"));
     let seen: Vec<Side> = scene.edge().relay.seen.iter().map(|(side, _)| *side).collect();
@@ -92,12 +104,19 @@ fn a_reinvite_without_an_offer_asks_the_other_leg_for_one() {
     scene.sim.run_for(ms(100));
     say(&mut scene, zoe, request("INVITE", &target, &tag, "3", 2, ""));
     scene.sim.run_for(ms(200));
-    let again = scene.sim.node::<Wire>(zoe).heard.iter().rev().find(|m| m.status() == Some(200)).unwrap().clone();
+    let again =
+        scene.sim.node::<Wire>(zoe).heard.iter().rev().find(|m| m.status() == Some(200)).unwrap().clone();
     assert_eq!(again.cseq().unwrap().number, 2);
     assert!(again.body().starts_with(b"v=0"));
     // §13.3.1.4: repeated until the ACK.
     scene.sim.run_for(ms(1_600));
-    let repeated = scene.sim.node::<Wire>(zoe).heard.iter().filter(|m| m.header(Header::CSeq) == Some("2 INVITE") && m.status() == Some(200)).count();
+    let repeated = scene
+        .sim
+        .node::<Wire>(zoe)
+        .heard
+        .iter()
+        .filter(|m| m.header(Header::CSeq) == Some("2 INVITE") && m.status() == Some(200))
+        .count();
     assert_eq!(repeated, 3);
     say(&mut scene, zoe, request("ACK", &target, &tag, "4", 2, SDP));
     scene.sim.run_for(ms(200));
@@ -117,7 +136,8 @@ fn ann_calls_zoe() -> (Scene, NodeRef, Message) {
 }
 
 fn answer(invite: &Message, status: u16, tag: &str, sdp: Option<&str>) -> String {
-    let mut writer = invite.response(status, "Whatever").to_tag(tag).header(Header::Contact, format!("<sip:zoe@{ZOE}>"));
+    let mut writer =
+        invite.response(status, "Whatever").to_tag(tag).header(Header::Contact, format!("<sip:zoe@{ZOE}>"));
     if let Some(sdp) = sdp {
         writer = writer.body("application/sdp", sdp.replace('\n', "\r\n"));
     }
@@ -126,7 +146,10 @@ fn answer(invite: &Message, status: u16, tag: &str, sdp: Option<&str>) -> String
 
 fn to_ann(scene: &Scene) -> Vec<Message> {
     let trace = scene.sim.net.trace().iter();
-    trace.filter(|(_, p, _)| p.to == ip(ANN)).map(|(_, p, _)| Message::parse(p.bytes.clone()).unwrap()).collect()
+    trace
+        .filter(|(_, p, _)| p.to == ip(ANN))
+        .map(|(_, p, _)| Message::parse(p.bytes.clone()).unwrap())
+        .collect()
 }
 
 #[test]
@@ -169,14 +192,18 @@ fn each_fork_has_a_tag_of_its_own_and_a_second_answer_is_ended() {
     say(&mut scene, zoe, answer(&invite, 183, "f1", Some(SDP)));
     say(&mut scene, zoe, answer(&invite, 183, "f2", Some(&SDP.replace("30000", "30002"))));
     scene.sim.run_for(ms(100));
-    let tags: std::collections::HashSet<String> =
-        to_ann(&scene).iter().filter(|m| m.status() == Some(183)).map(|m| m.to_tag().unwrap().to_owned()).collect();
+    let tags: std::collections::HashSet<String> = to_ann(&scene)
+        .iter()
+        .filter(|m| m.status() == Some(183))
+        .map(|m| m.to_tag().unwrap().to_owned())
+        .collect();
     assert_eq!(tags.len(), 2);
     say(&mut scene, zoe, answer(&invite, 200, "f2", Some(&SDP.replace("30000", "30002"))));
     say(&mut scene, zoe, answer(&invite, 200, "f1", Some(SDP)));
     scene.sim.run_for(ms(200));
     let heard = scene.sim.node::<Wire>(zoe).heard.clone();
-    let acked: Vec<&str> = heard.iter().filter(|m| *m.method() == Method::Ack).filter_map(Message::to_tag).collect();
+    let acked: Vec<&str> =
+        heard.iter().filter(|m| *m.method() == Method::Ack).filter_map(Message::to_tag).collect();
     assert_eq!(acked, ["f2", "f1"]);
     let byes: Vec<&Message> = heard.iter().filter(|m| *m.method() == Method::Bye).collect();
     assert_eq!(byes[0].to_tag(), Some("f1"));
@@ -196,7 +223,9 @@ fn a_200_without_any_description_is_ended_and_the_caller_hears_500() {
     say(&mut scene, zoe, answer(&invite, 200, "f1", None));
     scene.sim.run_for(ms(200));
     let heard = scene.sim.node::<Wire>(zoe).heard.clone();
-    assert!(heard.iter().any(|m| *m.method() == Method::Ack) && heard.iter().any(|m| *m.method() == Method::Bye));
+    assert!(
+        heard.iter().any(|m| *m.method() == Method::Ack) && heard.iter().any(|m| *m.method() == Method::Bye)
+    );
     assert!(scene.ann().heard().contains(&Heard::Response(Method::Invite, 500)));
     scene.quiet();
 }
@@ -211,13 +240,25 @@ fn nothing_passes_that_the_list_does_not_name() {
     );
     say(&mut scene, zoe, invite);
     scene.sim.run_for(ms(100));
-    let got = scene.bob().messages().iter().rev().find(|m| *m.method() == Method::Invite && m.is_request()).unwrap().clone();
+    let got = scene
+        .bob()
+        .messages()
+        .iter()
+        .rev()
+        .find(|m| *m.method() == Method::Invite && m.is_request())
+        .unwrap()
+        .clone();
     assert_eq!(got.header(Header::Subject), Some("lunch"));
     assert_eq!(got.max_forwards().unwrap().unwrap(), 69);
     let text = String::from_utf8_lossy(got.bytes()).into_owned();
     for secret in ["X-Secret", "P-Asserted", "Record-Route", "Zoe", "zoes", "tag=z"] {
         assert!(!text.contains(secret), "{secret} passed:\n{text}");
     }
-    say(&mut scene, zoe, request("CANCEL", "sip:bob@edge.example", "", "1", 1, "").replace(&format!("Contact: <sip:zoe@{ZOE}>\n"), ""));
+    say(
+        &mut scene,
+        zoe,
+        request("CANCEL", "sip:bob@edge.example", "", "1", 1, "")
+            .replace(&format!("Contact: <sip:zoe@{ZOE}>\n"), ""),
+    );
     scene.quiet();
 }

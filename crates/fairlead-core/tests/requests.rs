@@ -1,5 +1,7 @@
 //! What a request is refused for, in the order of RFC 3261 §8.2 and §16.3, and what a stranger costs.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use common::*;
@@ -56,7 +58,7 @@ fn refused(text: &str) -> Message {
     let mut lab = Lab::new();
     let answers = lab.say(text);
     let last = answers.last().unwrap_or_else(|| panic!("no answer to {text}")).clone();
-    lab.sim.node::<Edge>(lab.edge).pods[0].core.channels().iter().for_each(|c| panic!("a call began: {c:?}"));
+    assert_eq!(lab.sim.node::<Edge>(lab.edge).pods[0].core.calls(), 0, "a call began");
     last
 }
 
@@ -100,14 +102,22 @@ fn rfc3261_8_2_2_1_schemes() {
 fn rfc3261_16_3_max_forwards() {
     assert_eq!(status(&INVITE.replace("Max-Forwards: 70", "Max-Forwards: 0")), 483);
     // What ends here may arrive with none left.
-    assert_eq!(status(&INVITE.replace("INVITE", "OPTIONS").replace("Max-Forwards: 70", "Max-Forwards: 0")), 200);
+    assert_eq!(
+        status(&INVITE.replace("INVITE", "OPTIONS").replace("Max-Forwards: 70", "Max-Forwards: 0")),
+        200
+    );
 }
 
 #[test]
 fn rfc3261_8_2_2_3_extensions() {
     for header in ["Require", "Proxy-Require"] {
-        let answer = refused(&INVITE.replace("Max-Forwards: 70", &format!("Max-Forwards: 70\n{header}: 100rel, nothing")));
-        assert_eq!((answer.status(), answer.header(Header::Unsupported)), (Some(420), Some("100rel, nothing")));
+        let answer = refused(
+            &INVITE.replace("Max-Forwards: 70", &format!("Max-Forwards: 70\n{header}: 100rel, nothing")),
+        );
+        assert_eq!(
+            (answer.status(), answer.header(Header::Unsupported)),
+            (Some(420), Some("100rel, nothing"))
+        );
         assert!(answer.reason().contains(header));
     }
 }
@@ -126,7 +136,9 @@ fn rfc3261_8_2_3_bodies() {
 
 #[test]
 fn rfc3261_12_2_2_no_such_dialog() {
-    let bye = INVITE.replace("INVITE", "BYE").replace("To: <sip:bob@edge.example>", "To: <sip:bob@edge.example>;tag=x");
+    let bye = INVITE
+        .replace("INVITE", "BYE")
+        .replace("To: <sip:bob@edge.example>", "To: <sip:bob@edge.example>;tag=x");
     assert_eq!(status(&bye), 481);
     assert_eq!(status(&bye.replace(";tag=x", "")), 481);
     let ack = bye.replace("BYE", "ACK");
@@ -160,7 +172,9 @@ fn a_stranger_costs_one_answer_and_no_question() {
         let answers = lab.say_from(STRANGER, &text);
         assert_eq!(answers.len(), 1);
         assert_eq!(answers[0].status(), Some(401));
-        assert!(answers[0].header(Header::WwwAuthenticate).unwrap().starts_with("Digest realm=\"edge.example\""));
+        assert!(
+            answers[0].header(Header::WwwAuthenticate).unwrap().starts_with("Digest realm=\"edge.example\"")
+        );
         // Forged credentials are none.
         let forged = text.replace(
             "Max-Forwards: 70",
@@ -175,7 +189,9 @@ fn a_stranger_costs_one_answer_and_no_question() {
     lab.sim.run_for(ms(40_000));
     let before = lab.sim.node::<Wire>(lab.zoe).heard.len();
     let tag = lab.sim.node::<Wire>(lab.zoe).heard[0].to_tag().unwrap().to_owned();
-    let ack = INVITE.replace("INVITE", "ACK").replace("To: <sip:bob@edge.example>", &format!("To: <sip:bob@edge.example>;tag={tag}"));
+    let ack = INVITE
+        .replace("INVITE", "ACK")
+        .replace("To: <sip:bob@edge.example>", &format!("To: <sip:bob@edge.example>;tag={tag}"));
     lab.say_from(STRANGER, &ack);
     assert_eq!(lab.sim.node::<Wire>(lab.zoe).heard.len(), before);
 }
@@ -209,7 +225,8 @@ fn a_draining_shard_refuses_calls_and_nothing_else() {
 #[test]
 fn rfc3581_answers_go_where_the_packet_came_from_only_when_asked() {
     let mut lab = Lab::new();
-    let plain = INVITE.replace("INVITE", "OPTIONS").replace(";rport", "").replace("9:5060;branch", "9:7777;branch");
+    let plain =
+        INVITE.replace("INVITE", "OPTIONS").replace(";rport", "").replace("9:5060;branch", "9:7777;branch");
     assert!(lab.say(&plain).is_empty(), "it went to the port of the Via");
     let sent = lab.sim.net.trace().last().unwrap().1.to;
     assert_eq!(sent, ip("198.51.100.9:7777"));

@@ -1,5 +1,7 @@
 //! Kill and restore: a fresh pod with another name and another number of shards goes on with a written call.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use common::*;
@@ -126,6 +128,8 @@ fn a_damaged_record_is_no_call_and_no_panic() {
     record.schema = 999;
     edge.pods[0].core.handle(Input::Adopt(record), now);
     assert_eq!(edge.pods[0].core.calls(), 0);
-    let dropped = std::iter::from_fn(|| edge.pods[0].core.poll_output()).filter(|o| matches!(o, Output::Event(_))).count();
+    let dropped = std::iter::from_fn(|| edge.pods[0].core.poll_output())
+        .filter(|o| matches!(o, Output::Event(_)))
+        .count();
     assert_eq!(dropped, 2);
 }

@@ -1,5 +1,7 @@
 //! Two Fairleads that send a call to each other: it ends, and nothing is held afterwards.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use std::time::Duration;

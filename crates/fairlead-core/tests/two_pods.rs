@@ -1,5 +1,7 @@
 //! Two pods of one edge: what comes to one and belongs to the other, and what leaves by the other's flow.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use common::*;
@@ -38,7 +40,7 @@ impl Two {
         }
     }
 
-    fn from_to(&self, from: &str, to: &str) -> usize {
+    fn count(&self, from: &str, to: &str) -> usize {
         let (from, to) = (ip(from), ip(to));
         self.sim.net.trace().iter().filter(|(_, packet, _)| packet.from == from && packet.to == to).count()
     }
@@ -50,7 +52,7 @@ fn a_call_leaves_through_the_pod_that_the_phone_is_registered_at() {
     let call = two.sim.tell(two.ann, |ann: &mut Phone, now| ann.call("bob", now));
     two.sim.run_for(ms(3_000));
     assert_eq!(two.sim.node::<Phone>(two.bob).live_calls(), 1);
-    assert_eq!(two.from_to(EDGE, BOB), 0, "bob's filter lets nothing but pod B through");
+    assert_eq!(two.count(EDGE, BOB), 0, "bob's filter lets nothing but pod B through");
     let held = "v=0\r\no=- 1 2 IN IP4 198.51.100.2\r\ns=-\r\nc=IN IP4 198.51.100.2\r\nt=0 0\r\nm=audio 25060 RTP/AVP 0\r\na=sendonly\r\n";
     two.sim.tell(two.bob, |bob: &mut Phone, now| bob.reinvite(0, held, now));
     two.sim.run_for(ms(1_000));
@@ -58,7 +60,7 @@ fn a_call_leaves_through_the_pod_that_the_phone_is_registered_at() {
     two.sim.tell(two.ann, |ann: &mut Phone, now| ann.hang_up(call, now));
     two.quiet();
     assert!(two.sim.node::<Phone>(two.bob).heard().contains(&Heard::Request(Method::Bye)));
-    assert_eq!(two.from_to(EDGE, BOB), 0);
+    assert_eq!(two.count(EDGE, BOB), 0);
     assert!(!two.sim.node::<Edge>(two.edge).crossings.is_empty());
 }
 
@@ -104,12 +106,18 @@ fn a_first_invite_and_its_cancel_at_the_other_pod_find_their_call() {
     assert!(statuses.contains(&487) && statuses.contains(&200), "{statuses:?}");
     assert_eq!(two.sim.node::<Phone>(two.bob).calls().len(), 1, "bob was called once");
     let tag = two.sim.node::<Wire>(zoe).response(487).unwrap().to_tag().unwrap().to_owned();
-    let ack = INVITE.replace("INVITE", "ACK").replace("To: <sip:bob@edge.example>", &format!("To: <sip:bob@edge.example>;tag={tag}"));
+    let ack = INVITE
+        .replace("INVITE", "ACK")
+        .replace("To: <sip:bob@edge.example>", &format!("To: <sip:bob@edge.example>;tag={tag}"));
     two.sim.tell(zoe, move |zoe: &mut Wire, _| zoe.say(ZOE, POD_B, &ack));
     two.sim.run_for(ms(300));
     let before = two.sim.node::<Wire>(zoe).statuses().len();
     two.sim.run_for(ms(5_000));
-    assert_eq!(two.sim.node::<Wire>(zoe).statuses().len(), before, "the 487 was acknowledged at the other pod");
+    assert_eq!(
+        two.sim.node::<Wire>(zoe).statuses().len(),
+        before,
+        "the 487 was acknowledged at the other pod"
+    );
     assert!(two.sim.node::<Phone>(two.bob).heard().contains(&Heard::Request(Method::Cancel)));
     two.quiet();
 }

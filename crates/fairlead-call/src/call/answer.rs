@@ -23,7 +23,9 @@ impl Call {
         let dialog = match Dialog::uac(&invite, response) {
             Ok(dialog) => dialog,
             // Without a tag or a Contact nobody can be acknowledged; the callee gives up by itself.
-            Err(_) if !before && ringing => return self.leave(number, Cause::CalleeDescription, Vec::new(), now),
+            Err(_) if !before && ringing => {
+                return self.leave(number, Cause::CalleeDescription, Vec::new(), now);
+            }
             Err(_) => return,
         };
         if let Some(known) = &attempt.dialog {
@@ -140,7 +142,15 @@ impl Call {
     }
 
     /// Sends a 2xx to an INVITE and keeps repeating it until the ACK.
-    pub(super) fn send_ok(&mut self, side: Side, server: ServerRef, status: u16, cseq: u32, message: Bytes, now: Now) {
+    pub(super) fn send_ok(
+        &mut self,
+        side: Side,
+        server: ServerRef,
+        status: u16,
+        cseq: u32,
+        message: Bytes,
+        now: Now,
+    ) {
         let leg = self.leg_of(side);
         let t1 = self.policy(leg).map_or(500, |policy| policy.t1_ms).max(1);
         let unacknowledged =
@@ -267,7 +277,9 @@ impl Call {
 
     /// §13.2.2.4: a further 2xx of a forked INVITE is acknowledged and its dialog ended.
     fn end_stray(&mut self, number: AttemptRef, ticket: Ticket, dialog: Dialog) {
-        if self.strays.len() >= MAX_STRAYS || self.strays.iter().any(|s| s.dialog.remote_tag == dialog.remote_tag) {
+        if self.strays.len() >= MAX_STRAYS
+            || self.strays.iter().any(|s| s.dialog.remote_tag == dialog.remote_tag)
+        {
             return;
         }
         let leg = LegRef::Stray(u16::try_from(self.strays.len()).unwrap_or(u16::MAX));

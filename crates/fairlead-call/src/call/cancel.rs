@@ -10,7 +10,9 @@ impl Call {
             return self.refuse_caller(Cause::Cancelled, passed, EndedBy::Cancel, now);
         }
         let Step::Up(up) = &self.step else { return };
-        let Some(reinvite) = up.reinvite.as_ref().filter(|reinvite| reinvite.server == server) else { return };
+        let Some(reinvite) = up.reinvite.as_ref().filter(|reinvite| reinvite.server == server) else {
+            return;
+        };
         // The other leg's final response, 487 or a 200 that crossed the CANCEL, answers the INVITE as always.
         if let Some(ticket) = reinvite.ticket.filter(|ticket| self.is_open(*ticket)) {
             self.outputs.push_back(Output::Cancel { ticket, passed });

@@ -106,14 +106,16 @@ impl Call {
 
     /// Sends BYE on a leg.
     pub(super) fn say_bye(&mut self, leg: LegRef, passed: Vec<Passed>) {
-        let request = Request { method: Method::Bye, passed, body: None, max_forwards: 70, authorization: None };
+        let request =
+            Request { method: Method::Bye, passed, body: None, max_forwards: 70, authorization: None };
         self.ask_leg(leg, PendingKind::Bye, request);
     }
 
     /// The relay session of an attempt is over. `last`: its statistics go into the record.
     pub(super) fn delete_session(&mut self, number: AttemptRef, last: bool) {
         let Some(attempt) = self.attempt(number) else { return };
-        let Some(session) = attempt.session.as_mut().filter(|session| session.opened && !session.deleted) else {
+        let Some(session) = attempt.session.as_mut().filter(|session| session.opened && !session.deleted)
+        else {
             return;
         };
         session.deleted = true;

@@ -34,7 +34,9 @@ impl Call {
             call_id: self.names.call_id(number.0),
             tag: self.names.tag(LEG_B | number.0),
             // Leg A and each attempt have a session id of their own.
-            negotiation: Negotiation::new(self.session_id.saturating_add(u64::from(number.0)).saturating_add(1)),
+            negotiation: Negotiation::new(
+                self.session_id.saturating_add(u64::from(number.0)).saturating_add(1),
+            ),
             ticket: None,
             dialog: None,
             acks: Acks::default(),

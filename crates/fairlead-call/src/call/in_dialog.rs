@@ -64,12 +64,14 @@ impl Call {
 
     /// Passes INFO or MESSAGE to the other leg.
     fn pass(&mut self, leg: LegRef, server: ServerRef, request: &Message) {
-        let Some(other) = self.side_of(leg).map(|side| self.leg_of(side.other())).filter(|_| self.is_up()) else {
+        let Some(other) = self.side_of(leg).map(|side| self.leg_of(side.other())).filter(|_| self.is_up())
+        else {
             // Before the answer there is nobody to pass it to; after the end nobody any more.
             let status = if self.is_ending() { 481 } else { 480 };
             return self.refuse_request(leg, server, request, status, "");
         };
-        let passing = self.pending.iter().filter(|p| !p.done && matches!(p.kind, PendingKind::Pass { .. })).count();
+        let passing =
+            self.pending.iter().filter(|p| !p.done && matches!(p.kind, PendingKind::Pass { .. })).count();
         if passing >= MAX_PASSING {
             return self.refuse_request(leg, server, request, 500, "Too many requests in this dialog");
         }
@@ -94,10 +96,10 @@ impl Call {
         let (leg, kind, done) = (pending.leg, pending.kind.clone(), pending.done);
         let Some(status) = response.status() else { return };
         if status < 200 {
-            return match kind {
-                PendingKind::Invite(number) => self.provisional(number, response, now),
-                _ => {}
-            };
+            if let PendingKind::Invite(number) = kind {
+                self.provisional(number, response, now);
+            }
+            return;
         }
         if matches!(status, 401 | 407) && !done && self.wants_answer(ticket, leg, response) {
             return;
@@ -182,7 +184,14 @@ impl Call {
     }
 
     /// The other leg's answer to INFO or MESSAGE.
-    fn passed_back(&mut self, from: LegRef, server: ServerRef, request: &Message, response: &Message, now: Now) {
+    fn passed_back(
+        &mut self,
+        from: LegRef,
+        server: ServerRef,
+        request: &Message,
+        response: &Message,
+        now: Now,
+    ) {
         let status = crate::caller_gets::in_dialog(response.status().unwrap_or(500));
         let method = request.method();
         let passed = crate::passes::pick(response, crate::passes::response_headers(method, status));
@@ -201,7 +210,8 @@ impl Call {
         let Some(peer) = policy.peer.clone() else { return false };
         let proxy = response.status() == Some(407);
         let header = if proxy { Header::ProxyAuthenticate } else { Header::WwwAuthenticate };
-        let challenges: Vec<String> = response.headers(header).take(8).map(|value| value.to_string()).collect();
+        let challenges: Vec<String> =
+            response.headers(header).take(8).map(|value| value.to_string()).collect();
         let Some(pending) = self.pending_mut(ticket) else { return false };
         if challenges.is_empty() || pending.challenged >= 2 {
             return false;
@@ -222,7 +232,9 @@ impl Call {
             return;
         }
         let left = match &kind {
-            PendingKind::Invite(number) => self.attempt(*number).is_none_or(|a| a.state == AttemptState::Left),
+            PendingKind::Invite(number) => {
+                self.attempt(*number).is_none_or(|a| a.state == AttemptState::Left)
+            }
             PendingKind::Reinvite => ending,
             _ => false,
         };

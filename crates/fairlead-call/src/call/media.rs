@@ -38,7 +38,9 @@ impl Call {
             }
             _ => self.winner,
         };
-        if let Some(session) = number.and_then(|n| self.attempt(n)).and_then(|attempt| attempt.session.as_mut()) {
+        if let Some(session) =
+            number.and_then(|n| self.attempt(n)).and_then(|attempt| attempt.session.as_mut())
+        {
             session.relay = Some(relay);
             if !formats.is_empty() {
                 session.formats = formats;
@@ -53,7 +55,9 @@ impl Call {
         }
         match wait {
             Wait::Offer(number) => self.offer_described(number, &sdp, now),
-            Wait::EarlyAnswer { early, status, body } => self.early_answer_described(early, status, body, &sdp),
+            Wait::EarlyAnswer { early, status, body } => {
+                self.early_answer_described(early, status, body, &sdp)
+            }
             Wait::Answer { early, body } => self.answer_described(early, body, &sdp, now),
             Wait::LateOffer(number) => self.late_offer_described(number, &sdp, now),
             Wait::LateAnswer(number) => self.late_answer_described(number, &sdp, now),

@@ -50,10 +50,13 @@ impl Call {
     /// Sends the re-INVITE to the other leg.
     fn ask_other(&mut self, body: Option<Bytes>) {
         let Step::Up(Up { reinvite: Some(reinvite), .. }) = &self.step else { return };
-        let (other, max_forwards) = (reinvite.from.other(), match reinvite.request.max_forwards() {
-            Some(Ok(hops)) => hops.saturating_sub(1),
-            _ => 70,
-        });
+        let (other, max_forwards) = (
+            reinvite.from.other(),
+            match reinvite.request.max_forwards() {
+                Some(Ok(hops)) => hops.saturating_sub(1),
+                _ => 70,
+            },
+        );
         let passed = crate::passes::pick(&reinvite.request, crate::passes::request_headers(&Method::Invite));
         let request = Request {
             method: Method::Invite,
@@ -71,10 +74,13 @@ impl Call {
 
     /// The relay has rewritten the offer of whoever began.
     pub(super) fn reoffer_described(&mut self, sdp: &Bytes, hold: bool, now: Now) {
-        let Some(reinvite) = self.open_reinvite().filter(|reinvite| reinvite.stage == Stage::Offering) else { return };
+        let Some(reinvite) = self.open_reinvite().filter(|reinvite| reinvite.stage == Stage::Offering) else {
+            return;
+        };
         let from = reinvite.from;
         reinvite.hold = Some(hold);
-        let body = self.negotiation_mut(from.other()).and_then(|negotiation| negotiation.send_offer(sdp).ok());
+        let body =
+            self.negotiation_mut(from.other()).and_then(|negotiation| negotiation.send_offer(sdp).ok());
         match body {
             Some(body) => self.ask_other(Some(body)),
             None => self.reinvite_refused(491, Vec::new(), now),
@@ -104,7 +110,8 @@ impl Call {
             // §12.2.1.2; a Contact that cannot be read leaves the target as it was.
             let _ = dialog.refresh_target(response);
         }
-        let Some(reinvite) = self.open_reinvite().filter(|r| r.ticket == Some(ticket) && r.stage == Stage::Asked)
+        let Some(reinvite) =
+            self.open_reinvite().filter(|r| r.ticket == Some(ticket) && r.stage == Stage::Asked)
         else {
             // The call ended meanwhile.
             self.outputs.push_back(Output::Ack { ticket, leg });
@@ -136,7 +143,9 @@ impl Call {
 
     /// The relay has rewritten the answer, or the offer of a 2xx: whoever began gets its 200.
     pub(super) fn reanswer_described(&mut self, sdp: &Bytes, hold: bool, now: Now) {
-        let Some(reinvite) = self.open_reinvite().filter(|reinvite| reinvite.stage == Stage::Answered) else { return };
+        let Some(reinvite) = self.open_reinvite().filter(|reinvite| reinvite.stage == Stage::Answered) else {
+            return;
+        };
         let (from, server, request) = (reinvite.from, reinvite.server, reinvite.request.clone());
         let late = reinvite.offer.is_none();
         reinvite.stage = Stage::Acknowledged;
@@ -165,7 +174,9 @@ impl Call {
 
     /// The ACK of whoever began.
     pub(super) fn reinvite_ack(&mut self, side: Side, ack: &Message, now: Now) {
-        let Some(reinvite) = self.open_reinvite().filter(|r| r.from == side && r.stage == Stage::Acknowledged) else {
+        let Some(reinvite) =
+            self.open_reinvite().filter(|r| r.from == side && r.stage == Stage::Acknowledged)
+        else {
             return;
         };
         if reinvite.offer.is_some() {
@@ -191,7 +202,8 @@ impl Call {
     pub(super) fn relate_answer_described(&mut self, sdp: &Bytes, hold: bool) {
         let Some(reinvite) = self.open_reinvite().filter(|r| r.stage == Stage::LateAnswer) else { return };
         let (from, ticket) = (reinvite.from, reinvite.ticket);
-        let body = self.negotiation_mut(from.other()).and_then(|negotiation| negotiation.send_answer(sdp).ok());
+        let body =
+            self.negotiation_mut(from.other()).and_then(|negotiation| negotiation.send_answer(sdp).ok());
         self.set_hold(from, hold);
         if let (Some(ticket), Some(body)) = (ticket, body) {
             self.put_body(ticket, Some(body));
@@ -243,7 +255,8 @@ impl Call {
     fn refuse_open(&mut self, reinvite: &Reinvite, status: u16, passed: &[Passed]) {
         let leg = self.leg_of(reinvite.from);
         let tag = self.local_tag(leg);
-        let message = self.reply(reinvite.server, &reinvite.request, status, passed, tag.as_deref(), None, None);
+        let message =
+            self.reply(reinvite.server, &reinvite.request, status, passed, tag.as_deref(), None, None);
         self.respond(leg, reinvite.server, status, "INVITE", message);
     }
 

@@ -110,10 +110,9 @@ impl Call {
             facts: b.facts,
             ..attempt(winner)
         });
-        let deadline = state.deadline.map(|wall| Deadline {
-            mono: now.mono + Duration::from_millis(wall.since(now.wall)),
-            wall,
-        });
+        let deadline = state
+            .deadline
+            .map(|wall| Deadline { mono: now.mono + Duration::from_millis(wall.since(now.wall)), wall });
         Call {
             reference: state.reference,
             names,

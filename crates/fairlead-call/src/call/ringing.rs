@@ -84,7 +84,12 @@ impl Call {
         let early = self.early(number, &b_tag, sdp.as_ref());
         match (sdp, self.a.early.get(early).and_then(|early| early.described.clone())) {
             (Some(sdp), None) => {
-                self.order_answer(number, Side::B, sdp.clone(), Wait::EarlyAnswer { early, status, body: sdp });
+                self.order_answer(
+                    number,
+                    Side::B,
+                    sdp.clone(),
+                    Wait::EarlyAnswer { early, status, body: sdp },
+                );
             }
             (Some(_), Some((_, told))) => self.tell_progress(early, status, Some(told)),
             (None, _) => self.tell_progress(early, status, None),

@@ -10,7 +10,8 @@ impl Call {
     pub fn channels(&self, pod: PodRef) -> Vec<Channel> {
         let mut channels = vec![self.channel_a(pod)];
         let shown = self.winner.or_else(|| {
-            let open = |attempt: &&Attempt| !matches!(attempt.state, AttemptState::Left | AttemptState::Preparing);
+            let open =
+                |attempt: &&Attempt| !matches!(attempt.state, AttemptState::Left | AttemptState::Preparing);
             self.attempts.iter().rev().find(open).map(|attempt| attempt.number)
         });
         channels.extend(shown.and_then(|number| self.channel_b(number, pod)));
@@ -102,7 +103,8 @@ impl Call {
         };
         let policy = &attempt.target.policy;
         let caller = self.a.invite.as_ref().and_then(|invite| invite.from().ok());
-        let caller = caller.and_then(|from| from.uri.decoded_user().map(|user| user.into_owned())).unwrap_or_default();
+        let caller =
+            caller.and_then(|from| from.uri.decoded_user().map(|user| user.into_owned())).unwrap_or_default();
         Some(Channel {
             pod,
             call: self.reference,
@@ -111,7 +113,9 @@ impl Call {
             relay: attempt.session.as_ref().and_then(|session| session.relay),
             peer_address: outlet.remote.to_string(),
             received_address: std::net::SocketAddr::new(outlet.remote, outlet.port).to_string(),
-            theoretical_address: host_of(dialog.map_or(attempt.target.uri.as_str(), |d| d.remote_target.as_str())),
+            theoretical_address: host_of(
+                dialog.map_or(attempt.target.uri.as_str(), |d| d.remote_target.as_str()),
+            ),
             user: policy.peer.clone().unwrap_or_default(),
             peer: policy.peer.clone().unwrap_or_default(),
             call_id: attempt.call_id.clone(),

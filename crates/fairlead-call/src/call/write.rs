@@ -120,7 +120,13 @@ impl Call {
 
     /// The INVITE of an attempt, under the Call-ID and tag of the attempt. One that answers a challenge goes out
     /// again with the next CSeq (RFC 3261 §22.2).
-    fn first_invite(&mut self, number: AttemptRef, at: usize, via: &str, request: &Request) -> Option<RequestWriter> {
+    fn first_invite(
+        &mut self,
+        number: AttemptRef,
+        at: usize,
+        via: &str,
+        request: &Request,
+    ) -> Option<RequestWriter> {
         let cseq = match &self.pending[at].sent {
             Some(before) => before.cseq().ok()?.number.saturating_add(1),
             None => 1,
@@ -136,7 +142,7 @@ impl Call {
         }
         Some(
             writer
-                .header(Header::From, self.from_of_leg_b(attempt, outlet))
+                .header(Header::From, self.caller_for(attempt, outlet))
                 .header(Header::To, format!("<{}>", target.uri))
                 .header(Header::CallId, &attempt.call_id)
                 .header(Header::CSeq, format!("{cseq} INVITE")),
@@ -144,12 +150,14 @@ impl Call {
     }
 
     /// The caller as the callee sees him: by the settings of his peer, else as he called himself.
-    fn from_of_leg_b(&self, attempt: &Attempt, outlet: &Outlet) -> String {
+    fn caller_for(&self, attempt: &Attempt, outlet: &Outlet) -> String {
         let from = self.a.invite.as_ref().and_then(|invite| invite.from().ok());
         let user_of = |from: &NameAddr| from.uri.decoded_user().map(|user| user.into_owned());
         let (policy, target) = (&self.a.policy, &attempt.target.policy);
         let name = if policy.caller_name.is_empty() {
-            from.as_ref().and_then(|from| from.display.as_ref().map(|name| name.to_string())).unwrap_or_default()
+            from.as_ref()
+                .and_then(|from| from.display.as_ref().map(|name| name.to_string()))
+                .unwrap_or_default()
         } else {
             policy.caller_name.clone()
         };
@@ -164,9 +172,16 @@ impl Call {
         format!("{display}<sip:{}@{domain}>;tag={}", escape_user(&user), attempt.tag)
     }
 
-    fn finish(&self, mut writer: RequestWriter, leg: LegRef, request: &Request, contact: bool) -> Option<Message> {
+    fn finish(
+        &self,
+        mut writer: RequestWriter,
+        leg: LegRef,
+        request: &Request,
+        contact: bool,
+    ) -> Option<Message> {
         if contact {
-            writer.push(Header::Contact, &self.outlet(leg)?.contact(&self.contact_user(&self.local_tag(leg)?)));
+            writer
+                .push(Header::Contact, &self.outlet(leg)?.contact(&self.contact_user(&self.local_tag(leg)?)));
             writer.push(Header::Allow, ALLOW);
         }
         if let Some((header, value)) = &request.authorization {
@@ -189,13 +204,24 @@ impl Call {
     }
 
     /// A response of this call, with the request's Vias as its server transaction wants them (RFC 3581).
-    fn answer(&self, server: ServerRef, request: &Message, status: u16, phrase: &str, tag: Option<&str>) -> ResponseWriter {
+    fn answer(
+        &self,
+        server: ServerRef,
+        request: &Message,
+        status: u16,
+        phrase: &str,
+        tag: Option<&str>,
+    ) -> ResponseWriter {
         let mut writer = request.response(status, phrase);
         if let Some(tag) = tag {
             writer = writer.to_tag(tag);
         }
         let (ip, port) = (server.source.ip(), server.source.port());
-        if server.forced { writer.top_via_received_forced(ip, port) } else { writer.top_via_received(ip, port) }
+        if server.forced {
+            writer.top_via_received_forced(ip, port)
+        } else {
+            writer.top_via_received(ip, port)
+        }
     }
 
     /// A response; with an outlet it can make or refresh a dialog and says our Contact.
@@ -253,19 +279,39 @@ impl Call {
             .finish()
     }
 
-    pub(super) fn respond(&mut self, leg: LegRef, server: ServerRef, status: u16, method: &str, message: Bytes) {
+    pub(super) fn respond(
+        &mut self,
+        leg: LegRef,
+        server: ServerRef,
+        status: u16,
+        method: &str,
+        message: Bytes,
+    ) {
         self.note(leg, &format!("Tx: {status} / {method}"));
         self.outputs.push_back(Output::Respond { server, status, message });
     }
 
     /// Refuses a request inside a dialog.
-    pub(super) fn refuse_request(&mut self, leg: LegRef, server: ServerRef, request: &Message, status: u16, phrase: &str) {
+    pub(super) fn refuse_request(
+        &mut self,
+        leg: LegRef,
+        server: ServerRef,
+        request: &Message,
+        status: u16,
+        phrase: &str,
+    ) {
         let phrase = if phrase.is_empty() { default_reason(status) } else { phrase };
         self.refuse_with(leg, server, request, &Refusal::new(status, phrase));
     }
 
     /// Refuses it for a while (RFC 3261 §14.2: 0 to 10 s, by chance).
-    pub(super) fn refuse_request_later(&mut self, leg: LegRef, server: ServerRef, request: &Message, status: u16) {
+    pub(super) fn refuse_request_later(
+        &mut self,
+        leg: LegRef,
+        server: ServerRef,
+        request: &Message,
+        status: u16,
+    ) {
         let mut refusal = Refusal::new(status, default_reason(status));
         refusal.retry_after = Some((self.session_id.wrapping_add(u64::from(self.next_ticket)) % 11) as u32);
         self.refuse_with(leg, server, request, &refusal);

@@ -1,7 +1,7 @@
 //! New requests outside of dialogs, and the question whether an INVITE may come in.
 
-use fairlead_call::call::Opening;
 use fairlead_call::call::Names;
+use fairlead_call::call::Opening;
 use fairlead_model::ask::{AdmitRequest, Admitted, Answer, AskFailed};
 use fairlead_model::member::MintKey;
 use siphasher::sip128::{Hasher128, SipHasher24};
@@ -104,7 +104,8 @@ impl Core {
         self.ask(Ask::Admit(Box::new(question)), key, Asked::Admit { server, call });
         // §17.2.1: a caller that hears nothing within T1 repeats; the answer of the registrar may take longer.
         if let Some(known) = self.servers.get(&server) {
-            let (transaction, user) = (known.transaction, User::Server { id: server, to: flow, method: "INVITE" });
+            let (transaction, user) =
+                (known.transaction, User::Server { id: server, to: flow, method: "INVITE" });
             self.trying(transaction, &user, now);
         }
     }
@@ -184,7 +185,8 @@ impl Core {
         let Some(known) = self.servers.get_mut(&server) else { return };
         known.forced = admitted.caller.nat.force_rport;
         known.call = Some(reference);
-        let (request, flow, forced, transaction) = (known.request.clone(), known.flow, known.forced, known.transaction);
+        let (request, flow, forced, transaction) =
+            (known.request.clone(), known.flow, known.forced, known.transaction);
         if let Some(User::Server { to, .. }) = self.transactions.user_mut(transaction) {
             *to = respond::way_back(&request, &flow, forced);
         }
@@ -241,7 +243,9 @@ impl Core {
             Ok(Answer::Refused(refusal)) => {
                 self.refuse(server, Refused { refusal, headers: Vec::new(), reason: "registrar" }, now);
             }
-            Ok(_) => self.refuse(server, Refused::new(500, "Server Internal Error", "registrar_confused"), now),
+            Ok(_) => {
+                self.refuse(server, Refused::new(500, "Server Internal Error", "registrar_confused"), now)
+            }
             Err(_) => {
                 let refused = self.whole_edge_refuses("Service Unavailable", "registrar_away");
                 self.refuse(server, refused, now);

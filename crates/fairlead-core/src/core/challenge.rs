@@ -12,7 +12,11 @@ const MAX_CREDENTIALS: usize = 8;
 impl Core {
     /// What must be asked about a request that needs an identity: `Ok(None)` where nobody needs credentials,
     /// `Err` after the 401 has left.
-    pub(super) fn credentials(&mut self, request: &Message, flow: &Flow) -> Result<Option<Credentials>, Challenged> {
+    pub(super) fn credentials(
+        &mut self,
+        request: &Message,
+        flow: &Flow,
+    ) -> Result<Option<Credentials>, Challenged> {
         let values: Vec<String> = [Header::Authorization, Header::ProxyAuthorization]
             .iter()
             .flat_map(|header| request.headers(*header))
@@ -41,7 +45,11 @@ impl Core {
 
     pub(super) fn challenge_stateless(&mut self, request: &Message, flow: &Flow, stale: bool) {
         let random = self.random.bits();
-        let values = self.challenger.as_ref().map(|challenger| challenger.challenge(random, stale)).unwrap_or_default();
+        let values = self
+            .challenger
+            .as_ref()
+            .map(|challenger| challenger.challenge(random, stale))
+            .unwrap_or_default();
         if values.is_empty() {
             // No registrar has told us its keys yet: nobody can be let in.
             let refused = self.whole_edge_refuses("Service Unavailable", "not_briefed");
@@ -59,7 +67,11 @@ impl Core {
     /// The registrar wants (better) credentials for a request that has a transaction.
     pub(super) fn challenge(&mut self, server: u64, stale: bool, now: Now) {
         let random = self.random.bits();
-        let values = self.challenger.as_ref().map(|challenger| challenger.challenge(random, stale)).unwrap_or_default();
+        let values = self
+            .challenger
+            .as_ref()
+            .map(|challenger| challenger.challenge(random, stale))
+            .unwrap_or_default();
         let Some(known) = self.servers.get(&server) else { return };
         let (request, flow, forced) = (known.request.clone(), known.flow, known.forced);
         if values.is_empty() {

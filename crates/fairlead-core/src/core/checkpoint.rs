@@ -18,11 +18,13 @@ struct AdoptedNames {
 
 impl Names for AdoptedNames {
     fn tag(&self, index: u16) -> String {
-        Minted { kind: Kind::Call, pod: self.pod, shard: self.shard, number: self.number, index }.write(&self.key)
+        Minted { kind: Kind::Call, pod: self.pod, shard: self.shard, number: self.number, index }
+            .write(&self.key)
     }
 
     fn call_id(&self, index: u16) -> String {
-        Minted { kind: Kind::CallId, pod: self.pod, shard: self.shard, number: self.number, index }.write(&self.key)
+        Minted { kind: Kind::CallId, pod: self.pod, shard: self.shard, number: self.number, index }
+            .write(&self.key)
     }
 }
 

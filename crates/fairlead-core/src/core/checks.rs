@@ -80,7 +80,9 @@ fn check_method(method: &Method, in_dialog: bool) -> Result<(), Refused> {
         // §12.2.2: INFO lives in a dialog only (RFC 6086 §4.2.1).
         Method::Info => Err(Refused::new(481, "Call/Transaction Does Not Exist", "no_dialog")),
         Method::Register if !in_dialog => Ok(()),
-        Method::Other(_) => Err(Refused::new(501, "Not Implemented", "method_unknown").with(Header::Allow, allow)),
+        Method::Other(_) => {
+            Err(Refused::new(501, "Not Implemented", "method_unknown").with(Header::Allow, allow))
+        }
         _ => Err(Refused::new(405, "Method Not Allowed", "method").with(Header::Allow, allow)),
     }
 }
@@ -124,12 +126,14 @@ fn check_body(request: &Message) -> Result<(), Refused> {
     if *request.method() != Method::Invite || request.body().is_empty() {
         return Ok(());
     }
-    let encoded = request.values(Header::ContentEncoding).any(|coding| !coding.eq_ignore_ascii_case("identity"));
+    let encoded =
+        request.values(Header::ContentEncoding).any(|coding| !coding.eq_ignore_ascii_case("identity"));
     if encoded {
         return Err(Refused::new(415, "Unsupported Content-Encoding", "content_encoding")
             .with(Header::AcceptEncoding, "identity"));
     }
-    let multipart = request.content_type().is_some_and(|kind| kind.to_ascii_lowercase().starts_with("multipart/"));
+    let multipart =
+        request.content_type().is_some_and(|kind| kind.to_ascii_lowercase().starts_with("multipart/"));
     if request.content_is("application/sdp") || multipart {
         return Ok(());
     }
@@ -144,7 +148,9 @@ fn check_contact(request: &Message) -> Result<(), Refused> {
     }
     let sound = |uri: &Uri| uri.is_sip();
     match request.contacts() {
-        Ok(Contacts::List(list)) if list.len() == 1 && list.iter().all(|contact| sound(&contact.uri)) => Ok(()),
+        Ok(Contacts::List(list)) if list.len() == 1 && list.iter().all(|contact| sound(&contact.uri)) => {
+            Ok(())
+        }
         Ok(Contacts::List(list)) if list.is_empty() => {
             Err(Refused::new(400, "Missing Contact Header Field", "missing_header"))
         }

@@ -57,7 +57,9 @@ impl Core {
 
     /// A message of this leg's other side came, or one to it left, by this flow.
     pub(super) fn heard(&mut self, reference: CallRef, ticket: Ticket, flow: &Flow) {
-        let Some(leg) = self.calls.get(&reference).and_then(|entry| entry.call.leg_of_ticket(ticket)) else { return };
+        let Some(leg) = self.calls.get(&reference).and_then(|entry| entry.call.leg_of_ticket(ticket)) else {
+            return;
+        };
         if let Some(way) = self.way_mut(reference, leg) {
             way.flow = Some(*flow);
         }
@@ -167,7 +169,9 @@ impl Core {
                 }
                 self.drain_transactions(now);
             }
-            Err(_) => self.with_call(reference, now, |call, now| call.failed(ticket, Failure::Transport, now)),
+            Err(_) => {
+                self.with_call(reference, now, |call, now| call.failed(ticket, Failure::Transport, now))
+            }
         }
     }
 
@@ -194,7 +198,12 @@ impl Core {
                 self.send_once(to, "ACK", message);
             }
             Some((transport, host, port)) => {
-                self.resolve(host, port, transport, Resolving::Ack { call: reference, leg, message, transport });
+                self.resolve(
+                    host,
+                    port,
+                    transport,
+                    Resolving::Ack { call: reference, leg, message, transport },
+                );
             }
         }
     }
@@ -224,7 +233,13 @@ impl Core {
     }
 
     /// A call wants an INVITE of its own cancelled.
-    pub(super) fn cancel_request(&mut self, reference: CallRef, ticket: Ticket, reason: Option<String>, now: Now) {
+    pub(super) fn cancel_request(
+        &mut self,
+        reference: CallRef,
+        ticket: Ticket,
+        reason: Option<String>,
+        now: Now,
+    ) {
         let Some(entry) = self.calls.get_mut(&reference) else { return };
         // The newest: one that answered a challenge follows one that is over.
         let open = entry.open.iter().rev().find(|(known, _)| *known == ticket).map(|(_, id)| *id);

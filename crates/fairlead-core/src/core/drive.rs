@@ -1,7 +1,7 @@
 //! What calls want done.
 
-use fairlead_call::output::Output as Wish;
 use fairlead_call::caller_gets::Cause;
+use fairlead_call::output::Output as Wish;
 use fairlead_model::ask::{Answer, AskFailed, ChallengeToAnswer};
 use fairlead_model::relay::RelayOrder;
 
@@ -87,7 +87,11 @@ impl Core {
     }
 
     fn occupy(&mut self, call: CallRef, attempt: AttemptRef) {
-        let peer = self.calls.get(&call).and_then(|entry| entry.call.target(attempt)).and_then(|t| t.policy.peer.clone());
+        let peer = self
+            .calls
+            .get(&call)
+            .and_then(|entry| entry.call.target(attempt))
+            .and_then(|t| t.policy.peer.clone());
         let Some(peer) = peer else { return };
         let key = self.fresh_key();
         self.ask(Ask::Occupy { call, peer }, key, Asked::Occupy { call, attempt });
@@ -143,7 +147,11 @@ impl Core {
         for (relay, sessions) in by_relay {
             let order = OrderRef(self.next_number());
             self.orders.insert(order, Ordered::Renew);
-            self.outputs.push_back(Output::Relay { order, relay: Some(relay), what: RelayOrder::Renew(sessions) });
+            self.outputs.push_back(Output::Relay {
+                order,
+                relay: Some(relay),
+                what: RelayOrder::Renew(sessions),
+            });
         }
         self.renew_later(now);
     }

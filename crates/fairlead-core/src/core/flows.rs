@@ -49,8 +49,11 @@ impl Sources {
             return false;
         }
         let (since, count) = self.second.unwrap_or((now, 0));
-        let (since, count) =
-            if now.saturating_duration_since(since) >= Duration::from_secs(1) { (now, 0) } else { (since, count) };
+        let (since, count) = if now.saturating_duration_since(since) >= Duration::from_secs(1) {
+            (now, 0)
+        } else {
+            (since, count)
+        };
         if count >= MAX_QUESTIONS {
             self.second = Some((since, count));
             return false;
@@ -79,7 +82,10 @@ impl Core {
         }
         self.sources.note_local(flow);
         // Connections never move; without keys there is no registrar to ask.
-        if flow.transport == Transport::Udp && self.briefed.is_some() && self.sources.wants_question(flow.remote, now.mono) {
+        if flow.transport == Transport::Udp
+            && self.briefed.is_some()
+            && self.sources.wants_question(flow.remote, now.mono)
+        {
             self.tell(Ask::MoveFlow { flow: *flow });
         }
     }

@@ -48,7 +48,10 @@ impl Core {
 
     /// Nothing waits for anything: no call, no transaction, no question.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.transactions.is_empty() && self.asks.is_empty() && self.orders.is_empty()
+        self.calls.is_empty()
+            && self.transactions.is_empty()
+            && self.asks.is_empty()
+            && self.orders.is_empty()
     }
 
     /// The legs of calls that are not over.

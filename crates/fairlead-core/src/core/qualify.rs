@@ -139,7 +139,9 @@ impl Core {
             let timers = transaction::Timers::with_t1(t1);
             self.transactions.open_client(message, user, reliable, timers, now.mono).ok()
         });
-        let Some(transaction) = sent else { return self.qualified(number, QualifyState::Unreachable, 0, now) };
+        let Some(transaction) = sent else {
+            return self.qualified(number, QualifyState::Unreachable, 0, now);
+        };
         if let Some(contact) = self.qualify.contacts.get_mut(&number) {
             contact.asked = Some((transaction, now.mono));
         }

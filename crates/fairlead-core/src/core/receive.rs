@@ -13,7 +13,11 @@ impl Core {
             self.outputs.push_back(Output::Forward { pod, shard, message: message.bytes().clone(), flow });
             return;
         }
-        if message.is_request() { self.request(message, flow, now) } else { self.response(&message, &flow, now) }
+        if message.is_request() {
+            self.request(message, flow, now)
+        } else {
+            self.response(&message, &flow, now)
+        }
     }
 
     /// Whose message it is, when it is not this shard's. What crossed the mesh once stays where it is.
@@ -35,7 +39,9 @@ impl Core {
             Request::Cancel { invite } => self.cancel(request, flow, invite, now),
             Request::New => self.new_request(request, flow, now),
             Request::Unmatchable => match request.check_mandatory() {
-                Err(reason) if *request.method() != Method::Ack => self.refuse_malformed(&request, &flow, &reason),
+                Err(reason) if *request.method() != Method::Ack => {
+                    self.refuse_malformed(&request, &flow, &reason)
+                }
                 _ => self.event(Event::Dropped { reason: "unmatchable" }),
             },
         }
@@ -101,7 +107,9 @@ impl Core {
                 }
                 transaction::Output::Failed { user, why, .. } => self.transaction_failed(&user, why, now),
                 transaction::Output::TryingDue { transaction, user } => self.trying(transaction, &user, now),
-                transaction::Output::Ended { transaction, user } => self.transaction_ended(transaction, &user),
+                transaction::Output::Ended { transaction, user } => {
+                    self.transaction_ended(transaction, &user)
+                }
             }
         }
     }
@@ -161,4 +169,3 @@ impl Core {
         }
     }
 }
-

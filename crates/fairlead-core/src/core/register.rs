@@ -97,7 +97,8 @@ fn read(request: &Message) -> Result<RegisterRequest, Refused> {
         },
         via_differs: false,
         asked_rport: via.rport.is_some(),
-        supports_path: request.has_token(Header::Supported, "path") || request.has_token(Header::Require, "path"),
+        supports_path: request.has_token(Header::Supported, "path")
+            || request.has_token(Header::Require, "path"),
         credentials: None,
         received_at: UnixMillis(0),
     })
@@ -184,8 +185,10 @@ mod tests {
 
     #[test]
     fn the_value_loses_its_expires_and_nothing_else() {
-        let contact =
-            NameAddr::parse("\"A;B\" <sip:a@192.0.2.1;x=1>;q=0.5;Expires=60;+sip.instance=\"<urn:u;expires=1>\"").unwrap();
+        let contact = NameAddr::parse(
+            "\"A;B\" <sip:a@192.0.2.1;x=1>;q=0.5;Expires=60;+sip.instance=\"<urn:u;expires=1>\"",
+        )
+        .unwrap();
         assert_eq!(
             without_expires(&contact),
             "\"A;B\" <sip:a@192.0.2.1;x=1>;q=0.5;+sip.instance=\"<urn:u;expires=1>\""

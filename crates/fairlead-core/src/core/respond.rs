@@ -61,7 +61,8 @@ impl Core {
             writer = writer.to_tag(&tag);
         }
         let (ip, port) = (flow.remote.ip(), flow.remote.port());
-        writer = if forced { writer.top_via_received_forced(ip, port) } else { writer.top_via_received(ip, port) };
+        writer =
+            if forced { writer.top_via_received_forced(ip, port) } else { writer.top_via_received(ip, port) };
         writer.header(Header::Server, &self.general.user_agent)
     }
 
@@ -101,10 +102,18 @@ impl Core {
     }
 
     /// Opens the transaction of a new request. `None` when the table is full; the request was refused then.
-    pub(super) fn open_server(&mut self, request: &Message, flow: Flow, forced: bool, now: Now) -> Option<u64> {
+    pub(super) fn open_server(
+        &mut self,
+        request: &Message,
+        flow: Flow,
+        forced: bool,
+        now: Now,
+    ) -> Option<u64> {
         let id = self.next_number();
-        let user = User::Server { id, to: way_back(request, &flow, forced), method: request.method().label() };
-        let timers = transaction::Timers::with_t1(Duration::from_millis(u64::from(self.general.t1_ms.max(1))));
+        let user =
+            User::Server { id, to: way_back(request, &flow, forced), method: request.method().label() };
+        let timers =
+            transaction::Timers::with_t1(Duration::from_millis(u64::from(self.general.t1_ms.max(1))));
         let reliable = flow.transport.is_reliable();
         match self.transactions.open_server(request, user, reliable, timers, now.mono) {
             Ok(transaction) => {
@@ -157,8 +166,11 @@ impl Core {
         let Some(known) = self.servers.get(id) else { return };
         let (ip, port) = (known.flow.remote.ip(), known.flow.remote.port());
         let writer = known.request.response(100, "Trying");
-        let writer =
-            if known.forced { writer.top_via_received_forced(ip, port) } else { writer.top_via_received(ip, port) };
+        let writer = if known.forced {
+            writer.top_via_received_forced(ip, port)
+        } else {
+            writer.top_via_received(ip, port)
+        };
         let _ = self.transactions.respond(transaction, 100, writer.finish(), now.mono);
     }
 

@@ -33,7 +33,9 @@ impl Core {
             // A routed pod has an address of its own, which only its flows tell.
             Some(network) if network.told && !(foreign && network.routed) => host_port(&network.advertised),
             // On a wildcard the phone talks to the address that its packets came to.
-            Some(network) if !foreign && !network.bind.ip().is_unspecified() => host_port(&network.advertised),
+            Some(network) if !foreign && !network.bind.ip().is_unspecified() => {
+                host_port(&network.advertised)
+            }
             _ => flow.local.to_string(),
         };
         let network = found.and_then(|at| networks.get(at)).map(|n| n.name.clone()).unwrap_or_default();
@@ -49,8 +51,14 @@ impl Core {
     }
 
     /// The network for a message to an address, and what it says of us.
-    fn outlet_to(&self, transport: Transport, remote: SocketAddr, nat: EffectiveNat) -> Option<(usize, Outlet)> {
-        let at = self.identity.networks.iter().position(|n| n.transport == transport && serves(n, remote.ip()))?;
+    fn outlet_to(
+        &self,
+        transport: Transport,
+        remote: SocketAddr,
+        nat: EffectiveNat,
+    ) -> Option<(usize, Outlet)> {
+        let at =
+            self.identity.networks.iter().position(|n| n.transport == transport && serves(n, remote.ip()))?;
         let network = self.identity.networks.get(at)?;
         let host_port =
             if says_something(network) { host_port(&network.advertised) } else { network.bind.to_string() };
@@ -113,7 +121,14 @@ impl Core {
 
     /// The owner of the flow is gone. Over UDP a listener whose network is routed may speak instead; behind a
     /// Service the phone would not hear it (architecture: a binding names its flow).
-    fn reach_without_owner(&mut self, call: CallRef, attempt: AttemptRef, flow: &Flow, nat: EffectiveNat, now: Now) {
+    fn reach_without_owner(
+        &mut self,
+        call: CallRef,
+        attempt: AttemptRef,
+        flow: &Flow,
+        nat: EffectiveNat,
+        now: Now,
+    ) {
         let routed = self.identity.networks.iter().position(|network| {
             network.transport == Transport::Udp && network.routed && serves(network, flow.remote.ip())
         });
@@ -141,16 +156,21 @@ impl Core {
         if addresses.iter().any(|remote| self.is_own(transport, *remote)) {
             return self.with_call(call, now, |call, now| call.not_reached(attempt, NotReached::Loop, now));
         }
-        let mut usable: VecDeque<SocketAddr> =
-            addresses.into_iter().filter(|remote| self.outlet_to(transport, *remote, nat).is_some()).collect();
-        let first = usable.pop_front().and_then(|remote| Some((remote, self.outlet_to(transport, remote, nat)?)));
+        let mut usable: VecDeque<SocketAddr> = addresses
+            .into_iter()
+            .filter(|remote| self.outlet_to(transport, *remote, nat).is_some())
+            .collect();
+        let first =
+            usable.pop_front().and_then(|remote| Some((remote, self.outlet_to(transport, remote, nat)?)));
         match first {
             Some((remote, (network, outlet))) => {
                 let to = SendTo::Address { network, remote };
                 self.set_way(call, Some(attempt), Way { to, flow: None, others: usable, network });
                 self.with_call(call, now, |call, now| call.reached(attempt, outlet, now));
             }
-            None => self.with_call(call, now, |call, now| call.not_reached(attempt, NotReached::NoAddress, now)),
+            None => {
+                self.with_call(call, now, |call, now| call.not_reached(attempt, NotReached::NoAddress, now))
+            }
         }
     }
 
@@ -168,7 +188,9 @@ impl Core {
             Some(Resolving::Request { call, ticket, leg, transport }) => {
                 match self.way_to(transport, &addresses) {
                     Some(to) => self.transmit(call, ticket, leg, to, now),
-                    None => self.with_call(call, now, |call, now| call.failed(ticket, Failure::Transport, now)),
+                    None => {
+                        self.with_call(call, now, |call, now| call.failed(ticket, Failure::Transport, now))
+                    }
                 }
             }
             Some(Resolving::Ack { call, leg, message, transport }) => {

@@ -1,6 +1,6 @@
 //! Pods of an edge on the simulated network, with a registrar and a relay that only remember.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -75,7 +75,11 @@ pub fn target(peer: &str, address: SocketAddr) -> Target {
         policy: policy(peer),
         uri: format!("sip:{peer}@{address}"),
         route: Vec::new(),
-        hop: Hop::Address { transport: Transport::Udp, host: address.ip().to_string(), port: Some(address.port()) },
+        hop: Hop::Address {
+            transport: Transport::Udp,
+            host: address.ip().to_string(),
+            port: Some(address.port()),
+        },
         binding: None,
         ring_time: 30,
     }
@@ -89,7 +93,9 @@ impl Registrar {
         Ok(match ask {
             Ask::Register(request) => {
                 self.asked.push("register");
-                let Contacts::List(list) = &request.contacts else { return Ok(Answer::Registered(Registered::default())) };
+                let Contacts::List(list) = &request.contacts else {
+                    return Ok(Answer::Registered(Registered::default()));
+                };
                 let change = &list[0];
                 let expires = change.expires.or(request.expires).unwrap_or(3600);
                 if expires == 0 {
@@ -178,7 +184,9 @@ impl Registrar {
             }
             Ask::AnswerChallenge(question) => {
                 self.asked.push("challenge");
-                Answer::ChallengeAnswered { value: format!("Digest username=\"{}\", response=\"x\"", question.peer) }
+                Answer::ChallengeAnswered {
+                    value: format!("Digest username=\"{}\", response=\"x\"", question.peer),
+                }
             }
             Ask::QualifyList => Answer::QualifyList(Vec::new()),
             Ask::MoveFlow { .. } => {
@@ -246,10 +254,12 @@ impl Relay {
 fn described(sdp: &Bytes) -> RelayReply {
     let text = String::from_utf8_lossy(sdp);
     let hold = text.contains("a=sendonly") || text.contains("a=inactive");
-    let lines: Vec<String> = text
-        .split("\r\n")
-        .map(|line| if line.starts_with("o=") { "o=- 0 0 IN IP4 203.0.113.9".to_owned() } else { line.to_owned() })
-        .collect();
+    let lines: Vec<String> =
+        text.split("\r\n")
+            .map(|line| {
+                if line.starts_with("o=") { "o=- 0 0 IN IP4 203.0.113.9".to_owned() } else { line.to_owned() }
+            })
+            .collect();
     RelayReply::Described(Described {
         relay: RELAY,
         sdp: Bytes::from(lines.join("\r\n")),
@@ -332,7 +342,8 @@ impl Edge {
             .iter()
             .zip(addresses)
             .map(|(pod, address)| {
-                let mut core = Core::new(identity(*pod, 0, 1, *address), [pod.0 as u8; 32], Limits::default());
+                let mut core =
+                    Core::new(identity(*pod, 0, 1, *address), [pod.0 as u8; 32], Limits::default());
                 core.handle(Input::Briefed(briefing(&pods, &[])), now);
                 Pod { core, pod: *pod, address: *address, alive: true, later: VecDeque::new() }
             })
@@ -387,23 +398,27 @@ impl Edge {
             match output {
                 Output::Send { send, to, message, report } => {
                     let (from, remote) = match &to {
-                        SendTo::Flow(flow) => match self.pods.iter().find(|pod| pod.pod == flow.pod && pod.alive) {
-                            Some(owner) => {
-                                let crosses = owner.pod != self.pods[at].pod;
-                                let from = owner.address;
-                                if crosses {
-                                    self.count_crossing(&message);
+                        SendTo::Flow(flow) => {
+                            match self.pods.iter().find(|pod| pod.pod == flow.pod && pod.alive) {
+                                Some(owner) => {
+                                    let crosses = owner.pod != self.pods[at].pod;
+                                    let from = owner.address;
+                                    if crosses {
+                                        self.count_crossing(&message);
+                                    }
+                                    (from, flow.remote)
                                 }
-                                (from, flow.remote)
-                            }
-                            None => {
-                                let failed = Some(fairlead_core::input::SendFailed::NoSuchFlow);
-                                if report {
-                                    self.pods[at].later.push_back((due, Input::Sent { send, failed, flow: None }));
+                                None => {
+                                    let failed = Some(fairlead_core::input::SendFailed::NoSuchFlow);
+                                    if report {
+                                        self.pods[at]
+                                            .later
+                                            .push_back((due, Input::Sent { send, failed, flow: None }));
+                                    }
+                                    continue;
                                 }
-                                continue;
                             }
-                        },
+                        }
                         SendTo::Address { remote, .. } => (self.pods[at].address, *remote),
                     };
                     self.packets.push_back(Packet { from, to: remote, bytes: message });
@@ -439,8 +454,14 @@ impl Edge {
     fn count_crossing(&mut self, message: &Bytes) {
         let message = Message::parse(message.clone()).unwrap();
         let first = match message.status() {
-            Some(status) => format!("{status} {}", message.header(sip_wire::Header::CSeq).unwrap_or_default()),
-            None => format!("{} {}", message.method().label(), message.header(sip_wire::Header::CSeq).unwrap_or_default()),
+            Some(status) => {
+                format!("{status} {}", message.header(sip_wire::Header::CSeq).unwrap_or_default())
+            }
+            None => format!(
+                "{} {}",
+                message.method().label(),
+                message.header(sip_wire::Header::CSeq).unwrap_or_default()
+            ),
         };
         let branch = message.top_via().unwrap().branch.map(|branch| branch.to_string()).unwrap_or_default();
         *self.crossings.entry((first, branch)).or_default() += 1;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fairlead_model::id::{CallRef, PodRef};
+use fairlead_model::id::{AttemptRef, CallRef, PodRef, ShardRef};
 use fairlead_model::relay::{
     Described, RelayEvent, RelayOrder, RelayRefused, RelayReply, SdpOrder, SessionRef, SessionStatistics,
 };
@@ -148,6 +148,20 @@ impl Relay {
     /// Sessions held now.
     pub fn load(&self) -> u32 {
         u32::try_from(self.inner.sessions.lock().len()).unwrap_or(u32::MAX)
+    }
+
+    /// Every worker takes orders: true once each has answered.
+    pub async fn turns(&self) -> bool {
+        let nobody = SessionRef {
+            call: CallRef { pod: self.inner.pod, shard: ShardRef(0), number: 0 },
+            attempt: AttemptRef(0),
+        };
+        for worker in 0..self.inner.workers.len() {
+            if self.inner.ask(worker, |reply| Command::Query(nobody, reply)).await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Takes no new session from now on. Those that are there go on.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fairlead_model::member::{Member, Role};
 use fairlead_proto::attached::stay_attached;
@@ -31,6 +32,9 @@ pub enum RunError {
         cause: std::io::Error,
     },
 }
+
+/// A process whose workers take no orders for this long is to be restarted.
+const STUCK: Duration = Duration::from_secs(10);
 
 /// Where a relay is reached by gRPC.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +87,21 @@ pub async fn run(
     };
     let ready = handles.health.flag("media");
     ready.set(true);
+    let (turning, heart) = (relay.clone(), handles.health.heartbeat("relay workers", STUCK));
+    let stop = handles.drain.stopping();
+    handles.drain.spawn(async move {
+        loop {
+            tokio::select! {
+                // A worker that never answers leaves this waiting, and the heart silent.
+                turns = turning.turns() => if turns { heart.beat() },
+                () = stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    });
     let (load, draining) = (relay.clone(), handles.drain.draining());
     let briefings = stay_attached(registrar, member, move || (load.load(), load.is_draining()));
     let (drained, stop) = (relay.clone(), handles.drain.stopping());

@@ -228,7 +228,8 @@ impl Worker {
 
     /// Sends what goes on, all of one socket in one call, in the order in which it came.
     fn relay(&mut self, batch: &mut Batch) {
-        self.outgoing.sort_by_key(|datagram| datagram.socket);
+        // Buffers are filled in the order of arrival, and an unstable sort needs no memory.
+        self.outgoing.sort_unstable_by_key(|datagram| (datagram.socket, datagram.buffer));
         for run in self.outgoing.chunk_by(|one, other| one.socket == other.socket) {
             let Some(token) = run.first().map(|first| first.socket) else { continue };
             let Some(socket) = socket(&self.ports, token.into()) else { continue };

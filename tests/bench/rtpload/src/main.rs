@@ -124,7 +124,16 @@ fn main() -> anyhow::Result<()> {
                 return Ok(());
             }
             let relay = load.relay.ok_or_else(|| anyhow::anyhow!("--relay or --map is wanted"))?;
+            let before = pid.as_ref().map(cpu::Of::used).transpose()?;
             let (ordered, calls) = runtime.block_on(orders::order(relay, &load.streams))?;
+            if let (Some(before), Some(pid)) = (before, &pid) {
+                let after = pid.used()?;
+                let used = (after.user + after.kernel).saturating_sub(before.user + before.kernel);
+                println!(
+                    "CPU s per 1000 calls set up: {:.3}",
+                    used.as_secs_f64() * 1000.0 / calls.len().max(1) as f64
+                );
+            }
             load::run(calls, load.streams.pace(), pid)?.print("relay");
             runtime.block_on(ordered.delete())
         }

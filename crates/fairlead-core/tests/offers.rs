@@ -19,13 +19,12 @@ m=audio 30000 RTP/AVP 0
 ";
 
 fn request(method: &str, uri: &str, to_tag: &str, branch: &str, cseq: u32, body: &str) -> String {
-    let number = if method == "ACK" || method == "CANCEL" { cseq } else { cseq };
     let tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
     let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\n" };
     let length = body.replace('\n', "\r\n").len();
     format!(
         "{method} {uri} SIP/2.0\nVia: SIP/2.0/UDP {ZOE};branch=z9hG4bK{branch};rport\nMax-Forwards: 70\n\
-         From: <sip:zoe@edge.example>;tag=z\nTo: <sip:bob@edge.example>{tag}\nCall-ID: zoes\nCSeq: {number} {method}\n\
+         From: <sip:zoe@edge.example>;tag=z\nTo: <sip:bob@edge.example>{tag}\nCall-ID: zoes\nCSeq: {cseq} {method}\n\
          Contact: <sip:zoe@{ZOE}>\n{kind}Content-Length: {length}\n\n{body}"
     )
 }

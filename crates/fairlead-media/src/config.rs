@@ -46,7 +46,8 @@ pub struct Network {
 /// Where a relay is in one network and address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place<A> {
-    /// What its sockets bind to.
+    /// What its sockets bind to. Unspecified with an advertised address that is one of this machine's: to that address, so
+    /// that RTP leaves from where it is said to be.
     pub bind: A,
     /// What is written into SDP; `None`: the address bound to, or if that is unspecified the one that packets to the other
     /// side leave from.

@@ -51,8 +51,9 @@ pub(crate) fn open(config: &Config) -> Result<(Places, Vec<Vec<PortPair>>), Star
         return Err(StartError::NoPair(first, last));
     }
     let mut binds: Vec<IpAddr> = Vec::new();
-    for (at, network) in config.networks.iter().enumerate() {
-        if config.networks.iter().take(at).any(|other| other.name == network.name) {
+    let networks: Vec<Network> = config.networks.iter().map(bound).collect();
+    for (at, network) in networks.iter().enumerate() {
+        if networks.iter().take(at).any(|other| other.name == network.name) {
             return Err(StartError::Twice(network.name.clone()));
         }
         for place in [network.place(false), network.place(true)].into_iter().flatten() {
@@ -86,8 +87,31 @@ pub(crate) fn open(config: &Config) -> Result<(Places, Vec<Vec<PortPair>>), Star
     if owned.is_empty() {
         return Err(StartError::AllTaken { first, last });
     }
-    let networks = RwLock::new(config.networks.clone());
+    let networks = RwLock::new(networks);
     Ok((Places { binds, first, last, networks, found: RwLock::default() }, owned))
+}
+
+/// A wildcard that is known as an address of this very machine is bound to that address: else the kernel would choose
+/// another one for what leaves, and phones that were told this one would drop it.
+fn bound(network: &Network) -> Network {
+    let mut network = network.clone();
+    if let Some(v4) = &mut network.v4
+        && let Some(advertise) = v4.advertise.filter(|_| v4.bind.is_unspecified())
+        && is_here(advertise.into())
+    {
+        v4.bind = advertise;
+    }
+    if let Some(v6) = &mut network.v6
+        && let Some(advertise) = v6.advertise.filter(|_| v6.bind.is_unspecified())
+        && is_here(advertise.into())
+    {
+        v6.bind = advertise;
+    }
+    network
+}
+
+fn is_here(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// `::` is bound by default and skipped on machines that have no IPv6 at all.
@@ -119,10 +143,24 @@ fn udp(address: IpAddr, port: u16) -> io::Result<UdpSocket> {
 }
 
 impl Places {
-    /// Changes what is written into SDP from now on. What a network binds to stays as it was at start; a network that
-    /// is new must bind where another one does.
-    pub fn readvertise(&self, networks: Vec<Network>) {
-        *self.networks.write() = networks;
+    /// Changes what is written into SDP from now on. No port is bound anew: a network goes on where it was, a new one
+    /// where it says if that is bound, else where the default one is.
+    pub fn readvertise(&self, mut networks: Vec<Network>) {
+        let mut known = self.networks.write();
+        for network in &mut networks {
+            let before = known.iter().find(|known| known.name == network.name).or(known.first());
+            if let (Some(place), Some(before)) = (&mut network.v4, before.and_then(|before| before.v4))
+                && !self.binds.contains(&place.bind.into())
+            {
+                place.bind = before.bind;
+            }
+            if let (Some(place), Some(before)) = (&mut network.v6, before.and_then(|before| before.v6))
+                && !self.binds.contains(&place.bind.into())
+            {
+                place.bind = before.bind;
+            }
+        }
+        *known = networks;
     }
 
     /// Where a side of `network` is served in a family. The address for SDP, when none is configured, is that from

@@ -180,8 +180,8 @@ impl Relay {
         self.inner.watchers.lock().clear();
     }
 
-    /// Writes other addresses into SDP from now on; sessions that are there keep theirs. A network binds where it did,
-    /// a new one where another one does.
+    /// Writes other addresses into SDP from now on; sessions that are there keep theirs. No port is bound anew: a
+    /// network goes on where it was, a new one where it says if that is bound, else where the default one is.
     pub fn readvertise(&self, networks: Vec<Network>) {
         self.inner.places.readvertise(networks);
     }

@@ -403,6 +403,20 @@ async fn each_network_has_its_own_address() {
 }
 
 #[tokio::test]
+async fn rtp_leaves_from_the_address_that_was_told() {
+    let mut config = Config::new(common::POD, 27_000..=27_003);
+    config.networks[0].v4 =
+        Some(Place { bind: [0, 0, 0, 0].into(), advertise: Some([127, 0, 30, 25].into()) });
+    config.networks[0].v6 = None;
+    let mut scene = Scene::new(&config);
+    let (mut a, b) = (Phone::new("127.0.0.1:0"), Phone::new("127.0.0.2:0"));
+    let (_, for_a, for_b) = scene.call(&a, &b).await.unwrap();
+    assert_eq!(for_b.ip(), at("127.0.30.25:1").ip());
+    a.send(for_a);
+    assert_eq!(b.hear(), Some((a.ssrc, 1, for_b)));
+}
+
+#[tokio::test]
 async fn rtcp_goes_by_the_next_port_and_by_the_same_one_where_it_is_muxed() {
     let mut scene = Scene::new(&config("127.0.30.17", 20_000, 10));
     let (mut a, mut b) = (Phone::new("127.0.0.1:0"), Phone::new("127.0.0.1:0"));

@@ -1,4 +1,5 @@
 //! Every word crosses the wire and comes back the same.
+#![allow(clippy::unwrap_used, clippy::panic)] // A test that cannot go on has failed.
 
 use std::fmt::Debug;
 use std::time::Duration;

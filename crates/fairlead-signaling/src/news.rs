@@ -17,7 +17,7 @@ use sip_wire::Message;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Span;
 
-use crate::shed;
+use crate::shed::{self, NotTaken};
 
 /// A message that another shard or pod hands over.
 #[derive(Debug)]
@@ -93,8 +93,8 @@ pub(crate) struct ShardDoor {
 }
 
 impl ShardDoor {
-    /// Hands over a message; gives it back when the queue is full (or the shard is gone).
-    pub(crate) fn hand(&self, handed: Handed) -> Result<(), Handed> {
+    /// Hands over a message.
+    pub(crate) fn hand(&self, handed: Handed) -> Result<(), NotTaken> {
         let may_be_shed = match &handed {
             Handed::Message { message, .. } => shed::is_new_request(message),
             Handed::Send { message, .. } => shed::is_request_to_shed(message),

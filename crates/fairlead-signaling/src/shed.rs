@@ -18,15 +18,16 @@ pub fn is_request_to_shed(message: &Bytes) -> bool {
         .any(|start| message.starts_with(start.as_bytes()))
 }
 
-/// Puts something into a bounded queue whose second half is kept for what must not be shed; gives it back when it does
-/// not fit.
-pub fn offer<T>(queue: &mpsc::Sender<T>, item: T, may_be_shed: bool) -> Result<(), T> {
+/// A queue did not take something: it is full, or nobody reads it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotTaken;
+
+/// Puts something into a bounded queue whose second half is kept for what must not be shed.
+pub fn offer<T>(queue: &mpsc::Sender<T>, item: T, may_be_shed: bool) -> Result<(), NotTaken> {
     if may_be_shed && queue.capacity() < queue.max_capacity() / 2 {
-        return Err(item);
+        return Err(NotTaken);
     }
-    queue.try_send(item).map_err(|error| match error {
-        mpsc::error::TrySendError::Full(item) | mpsc::error::TrySendError::Closed(item) => item,
-    })
+    queue.try_send(item).map_err(|_| NotTaken)
 }
 
 #[cfg(test)]

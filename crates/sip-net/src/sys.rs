@@ -3,6 +3,8 @@
 //! Everything unsafe of this crate is here. Each function takes a borrowed socket and plain buffers, and what it hands
 //! out is owned or borrowed in the ordinary way.
 #![allow(unsafe_code)]
+// Lengths of control messages are of another type on musl.
+#![allow(clippy::unnecessary_cast)]
 
 use std::io;
 use std::mem::{self, MaybeUninit};

@@ -1,4 +1,5 @@
 //! Connections over real sockets on the loopback.
+#![allow(clippy::unwrap_used, clippy::panic)] // A test that cannot go on has failed.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -403,6 +403,30 @@ async fn each_network_has_its_own_address() {
 }
 
 #[tokio::test]
+async fn behind_a_service_a_port_is_silent_until_it_has_heard() {
+    let config =
+        Config { hear_before_speak: Some(Duration::from_secs(1)), ..config("127.0.30.26", 20_000, 4) };
+    let mut scene = Scene::new(&config);
+    let (mut a, mut b) = (Phone::new("127.0.0.1:0"), Phone::new("127.0.0.2:0"));
+    let (_, for_a, for_b) = scene.call(&a, &b).await.unwrap();
+    a.send(for_a);
+    assert!(b.hears_nothing());
+    b.send(for_b);
+    assert!(a.hear().is_some(), "A was heard");
+    a.send(for_a);
+    assert_eq!(b.hear(), Some((a.ssrc, 2, for_b)));
+    assert_eq!(scene.metric("fairlead_media_packets_dropped_total{reason=\"unheard\"}"), 1);
+    // Somebody who never speaks is spoken to after a while all the same.
+    let (mut c, quiet) = (Phone::new("127.0.0.1:0"), Phone::new("127.0.0.2:0"));
+    let (_, for_c, _) = scene.call(&c, &quiet).await.unwrap();
+    c.send(for_c);
+    assert!(quiet.hears_nothing());
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    c.send(for_c);
+    assert!(quiet.hear().is_some());
+}
+
+#[tokio::test]
 async fn rtp_leaves_from_the_address_that_was_told() {
     let mut config = Config::new(common::POD, 27_000..=27_003);
     config.networks[0].v4 =

@@ -337,7 +337,7 @@ fn show_channel() {
         user_agent: text("labua"),
         uri: text("sip:alice@127.0.11.1:5061"),
         caller_id: text("\"Alice A\" <2001>"),
-        route: vec![text("<sip:alice@127.0.11.1:5061>")],
+        answered_ms: Some(1),
         transport: text("UDP"),
         ..leg("127.0.11.1", "alice", "94a9870243df@127.0.11.1", "", "Rx: ACK", "alice")
     };

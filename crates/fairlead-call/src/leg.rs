@@ -75,10 +75,10 @@ impl Facts {
         if self.options.is_empty() {
             self.options = message.values(Header::Supported).take(16).map(|tag| tag.to_string()).collect();
         }
-        self.last_message = match message.status() {
-            Some(status) => format!("Rx: {} / {}", status, message.method().label()),
-            None => format!("Rx: {}", message.method().label()),
-        };
+        // The operator's column counts requests only, as chan_sip does.
+        if message.status().is_none() {
+            self.last_message = format!("Rx: {}", message.method().label());
+        }
     }
 }
 

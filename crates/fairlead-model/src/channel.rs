@@ -23,7 +23,7 @@ pub struct Channel {
     pub peer_address: String,
     /// The same with port.
     pub received_address: String,
-    /// Host of the remote target (from signalling).
+    /// Host and port of the remote target (from signalling).
     pub theoretical_address: String,
     /// Digest user or caller number.
     pub user: String,
@@ -57,7 +57,7 @@ pub struct Channel {
     pub route: Vec<String>,
     /// `"name" <number>` of the caller.
     pub caller_id: String,
-    /// Request-URI of the INVITE.
+    /// The remote target; before there is a dialog the Request-URI of the INVITE.
     pub uri: String,
     /// Option tags of the other side.
     pub options: Vec<String>,

@@ -38,7 +38,7 @@ pub fn channel(leg: &pb::Channel, pods: bool) -> String {
     page.line("Need Destroy:", yes_no(leg.ending));
     page.line("Last Message:", &leg.last_message);
     page.line("Promiscuous Redir:", "No");
-    page.line("Route:", &if leg.route.is_empty() { "N/A".to_owned() } else { leg.route.join(",") });
+    page.line("Route:", &route(leg));
     page.line("DTMF Mode:", "rfc2833");
     page.line(
         "SIP Options:",
@@ -71,6 +71,17 @@ impl Page {
         if !value.is_empty() {
             self.line(label, value);
         }
+    }
+}
+
+/// The route set; without one, once there is a dialog, the remote target alone, as chan_sip has it.
+fn route(leg: &pb::Channel) -> String {
+    if !leg.route.is_empty() {
+        leg.route.join(",")
+    } else if leg.answered_ms.is_some() && !leg.uri.is_empty() {
+        format!("<{}>", leg.uri)
+    } else {
+        "N/A".to_owned()
     }
 }
 

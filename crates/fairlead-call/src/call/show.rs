@@ -63,7 +63,7 @@ impl Call {
             relay: session.and_then(|session| session.relay),
             peer_address: self.a.outlet.remote.to_string(),
             received_address: std::net::SocketAddr::new(self.a.outlet.remote, self.a.outlet.port).to_string(),
-            theoretical_address: dialog.map(|dialog| host_of(&dialog.remote_target)).unwrap_or_default(),
+            theoretical_address: dialog.map(|dialog| address_of(&dialog.remote_target)).unwrap_or_default(),
             user: self.a.policy.peer.clone().unwrap_or_else(|| caller.clone()),
             peer: self.a.policy.peer.clone().unwrap_or_default(),
             call_id: call_id.or_else(|| invite.map(|i| i.call_id().to_owned())).unwrap_or_default(),
@@ -83,7 +83,10 @@ impl Call {
             force_rport: self.a.outlet.nat.force_rport,
             route: dialog.map(|dialog| dialog.route_set.clone()).unwrap_or_default(),
             caller_id: self.caller_id(&caller),
-            uri: invite.map(|invite| invite.request_uri().to_owned()).unwrap_or_default(),
+            uri: dialog
+                .map(|dialog| dialog.remote_target.clone())
+                .or_else(|| invite.map(|invite| invite.request_uri().to_owned()))
+                .unwrap_or_default(),
             options: self.a.facts.options.clone(),
             since: self.a.facts.since,
             answered: self.record.answered.map(|answered| answered.wall),
@@ -113,7 +116,7 @@ impl Call {
             relay: attempt.session.as_ref().and_then(|session| session.relay),
             peer_address: outlet.remote.to_string(),
             received_address: std::net::SocketAddr::new(outlet.remote, outlet.port).to_string(),
-            theoretical_address: host_of(
+            theoretical_address: address_of(
                 dialog.map_or(attempt.target.uri.as_str(), |d| d.remote_target.as_str()),
             ),
             user: policy.peer.clone().unwrap_or_default(),
@@ -132,7 +135,7 @@ impl Call {
             force_rport: outlet.nat.force_rport,
             route: dialog.map_or_else(|| attempt.target.route.clone(), |dialog| dialog.route_set.clone()),
             caller_id: self.caller_id(&caller),
-            uri: attempt.target.uri.clone(),
+            uri: dialog.map_or_else(|| attempt.target.uri.clone(), |dialog| dialog.remote_target.clone()),
             options: attempt.facts.options.clone(),
             since: attempt.facts.since,
             answered: self.record.answered.map(|answered| answered.wall),
@@ -149,6 +152,11 @@ impl Call {
     }
 }
 
-fn host_of(uri: &str) -> String {
-    sip_wire::Uri::parse(uri).map(|uri| uri.host().to_owned()).unwrap_or_default()
+/// Host and port that a URI names.
+fn address_of(uri: &str) -> String {
+    let Ok(uri) = sip_wire::Uri::parse(uri) else { return String::new() };
+    match uri.port() {
+        Some(port) => format!("{}:{port}", uri.host()),
+        None => uri.host().to_owned(),
+    }
 }

@@ -45,7 +45,8 @@ impl Call {
         let with_contact = matches!(request.method, Method::Invite);
         let message = self.finish(writer, leg, &request, with_contact)?;
         self.pending[at].sent = Some(message.clone());
-        self.note(leg, &format!("Tx: {}", request.method.label()));
+        let way = if matches!(self.pending[at].kind, PendingKind::Invite(_)) { "Init" } else { "Tx" };
+        self.note(leg, &format!("{way}: {}", request.method.label()));
         Some(message)
     }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fairlead_model::id::PodRef;
 use fairlead_model::member::{Briefing, Member, Role};
@@ -15,6 +16,7 @@ use fairlead_proto::operator::{ChannelsPort, PeersPort, SessionsPort};
 use fairlead_proto::trace::TraceHooks;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// One pod with one of its ports.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub trait Directory: Send + Sync + 'static {
     async fn signaling(&self) -> Vec<Door<dyn ChannelsPort>>;
     /// Every media pod.
     async fn relays(&self) -> Vec<Door<dyn SessionsPort>>;
+    /// The name of every pod that is known now.
+    fn names(&self) -> Vec<(PodRef, String)>;
 }
 
 /// The roles of one process.
@@ -70,6 +74,13 @@ impl Directory for Together {
     async fn relays(&self) -> Vec<Door<dyn SessionsPort>> {
         self.relays.clone()
     }
+
+    fn names(&self) -> Vec<(PodRef, String)> {
+        let registrars = self.registrars.iter().map(|door| (door.pod, door.name.clone()));
+        let signaling = self.signaling.iter().map(|door| (door.pod, door.name.clone()));
+        let relays = self.relays.iter().map(|door| (door.pod, door.name.clone()));
+        registrars.chain(signaling).chain(relays).collect()
+    }
 }
 
 /// The pods that the registrar names, over gRPC. Admin is a member itself.
@@ -77,7 +88,12 @@ pub struct Members {
     registrar: RegistrarClient,
     briefings: watch::Receiver<Option<Arc<Briefing>>>,
     connections: Mutex<HashMap<SocketAddr, tonic::transport::Channel>>,
+    /// Until then a first briefing is waited for.
+    patient_until: Instant,
 }
+
+/// How long after its start admin waits for the first briefing before it says that nobody is there.
+const FIRST_BRIEFING: Duration = Duration::from_secs(5);
 
 impl Members {
     /// Attaches to a registrar (`HOST:PORT` each; a name may stand for several) as `who` and stays attached. To be
@@ -90,6 +106,7 @@ impl Members {
             registrar: RegistrarClient::connect(registrars, start),
             briefings,
             connections: Mutex::default(),
+            patient_until: Instant::now() + FIRST_BRIEFING,
         }
     }
 
@@ -103,7 +120,10 @@ impl Members {
         self.briefings.clone()
     }
 
-    fn of(&self, role: Role) -> Vec<Member> {
+    async fn of(&self, role: Role) -> Vec<Member> {
+        let mut briefings = self.briefings.clone();
+        // Out of time or registrar: then there is no briefing, and nobody is known.
+        let _ = tokio::time::timeout_at(self.patient_until, briefings.wait_for(Option::is_some)).await;
         let briefing = self.briefings.borrow().clone();
         let members = briefing.iter().flat_map(|briefing| &briefing.members);
         members.filter(|member| member.role == role).cloned().collect()
@@ -128,7 +148,7 @@ impl Directory for Members {
             role: Role::Registrar,
             port: Arc::new(PeersClient::new(self.connection(to))) as Arc<dyn PeersPort>,
         };
-        let known = self.of(Role::Registrar);
+        let known = if self.is_briefed() { self.of(Role::Registrar).await } else { Vec::new() };
         if !known.is_empty() {
             return known.into_iter().map(|member| door(member.pod, member.name, member.grpc)).collect();
         }
@@ -144,7 +164,7 @@ impl Directory for Members {
             role: member.role,
             port: Arc::new(ChannelsClient::new(self.connection(member.grpc))) as Arc<dyn ChannelsPort>,
         };
-        self.of(Role::Signaling).into_iter().map(door).collect()
+        self.of(Role::Signaling).await.into_iter().map(door).collect()
     }
 
     async fn relays(&self) -> Vec<Door<dyn SessionsPort>> {
@@ -155,6 +175,12 @@ impl Directory for Members {
             port: Arc::new(RelayClient::new(self.connection(member.grpc), TraceHooks::default()))
                 as Arc<dyn SessionsPort>,
         };
-        self.of(Role::Media).into_iter().map(door).collect()
+        self.of(Role::Media).await.into_iter().map(door).collect()
+    }
+
+    fn names(&self) -> Vec<(PodRef, String)> {
+        let briefing = self.briefings.borrow().clone();
+        let members = briefing.iter().flat_map(|briefing| &briefing.members);
+        members.map(|member| (member.pod, member.name.clone())).collect()
     }
 }

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use fairlead_model::ask::QualifyTarget;
 use fairlead_model::flow::Hop;
-use fairlead_model::id::PodRef;
 use fairlead_model::operator::{PeerDetail, PruneSelector, UnregisterOutcome};
 use fairlead_model::relay::{SessionRef, SessionStatistics};
 use fairlead_proto::admin::v1 as pb;
@@ -156,12 +155,8 @@ impl Engine {
     }
 
     /// The names of all pods that are known now.
-    async fn names(&self) -> Names {
-        let mut pods: Vec<(PodRef, String)> = Vec::new();
-        pods.extend(self.directory.registrars().await.into_iter().map(|door| (door.pod, door.name)));
-        pods.extend(self.directory.signaling().await.into_iter().map(|door| (door.pod, door.name)));
-        pods.extend(self.directory.relays().await.into_iter().map(|door| (door.pod, door.name)));
-        Names::new(pods, now())
+    fn names(&self) -> Names {
+        Names::new(self.directory.names(), now())
     }
 
     /// One registrar answers for all: what it is asked lies in their common store.
@@ -200,7 +195,7 @@ impl Engine {
         };
         let answers = enough(answers, "registrar")?;
         let found = answers.given.into_iter().filter_map(|(_, found)| found).find(fits);
-        Ok((found.ok_or(Failure::NotFound)?, self.names().await, answers.missing))
+        Ok((found.ok_or(Failure::NotFound)?, self.names(), answers.missing))
     }
 
     async fn prune(&self, which: PruneSelector) -> Result<pb::PruneRealtimeResponse, Failure> {

@@ -120,7 +120,7 @@ impl Listing {
     }
 
     async fn page(&mut self, wanted: usize) -> Result<(Vec<(String, Entry)>, bool), Failure> {
-        let names = self.engine.names().await;
+        let names = self.engine.names();
         let page = PeerPage {
             like: match &self.operation {
                 Operation::ShowPeers { like } | Operation::ShowUsers { like } => like.clone(),
@@ -188,7 +188,7 @@ impl Listing {
     }
 
     async fn read_all(&mut self) -> Result<BTreeMap<String, Entry>, Failure> {
-        let names = self.engine.names().await;
+        let names = self.engine.names();
         let doors = self.engine.directory.signaling().await;
         if let Operation::ShowBridged = self.operation {
             let ask = |door: Door<dyn ChannelsPort>| async move { door.port.list_bridges().await };

@@ -156,7 +156,7 @@ impl Call {
         let unacknowledged =
             Unacknowledged::new(message.clone(), cseq, Duration::from_millis(u64::from(t1)), T2, now.mono);
         self.ok = Some(Ok200 { side, server, status, unacknowledged, then_bye: None });
-        self.respond(leg, server, status, "INVITE", message);
+        self.respond(server, status, message);
     }
 
     /// Repeats the 2xx that waits for its ACK, or gives up (§13.3.1.4: the session is ended with BYE).

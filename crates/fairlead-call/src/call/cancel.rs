@@ -31,7 +31,7 @@ impl Call {
             // On its way to leg B a CANCEL's Reason passes; in the 487 it would only be an echo.
             let back = if cause == Cause::Cancelled { &[][..] } else { &passed[..] };
             let message = self.refusal(server, invite, &refusal, back, Some(&tag));
-            self.respond(LegRef::A, server, refusal.status, "INVITE", message);
+            self.respond(server, refusal.status, message);
         }
         self.record.status = refusal.status;
         let forward = if cause == Cause::Cancelled { passed } else { Vec::new() };

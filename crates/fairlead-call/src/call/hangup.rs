@@ -7,7 +7,7 @@ impl Call {
     pub(super) fn bye(&mut self, leg: LegRef, server: ServerRef, request: &Message, now: Now) {
         let tag = self.local_tag(leg);
         let message = self.reply(server, request, 200, &[], tag.as_deref(), None, None);
-        self.respond(leg, server, 200, "BYE", message);
+        self.respond(server, 200, message);
         let passed = crate::passes::pick(request, crate::passes::request_headers(&Method::Bye));
         match self.side_of(leg) {
             Some(Side::A) => self.hang_up(Some(Side::A), EndedBy::Caller, passed, now),

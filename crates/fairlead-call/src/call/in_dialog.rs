@@ -54,7 +54,7 @@ impl Call {
             Method::Options => {
                 let tag = self.local_tag(leg);
                 let message = self.options_ok(server, request, tag.as_deref());
-                self.respond(leg, server, 200, "OPTIONS", message);
+                self.respond(server, 200, message);
             }
             Method::Invite if self.side_of(leg).is_some() => self.reinvite(leg, server, request, now),
             Method::Info | Method::Message => self.pass(leg, server, request),
@@ -197,7 +197,7 @@ impl Call {
         let passed = crate::passes::pick(response, crate::passes::response_headers(method, status));
         let tag = self.local_tag(from);
         let message = self.reply(server, request, status, &passed, tag.as_deref(), None, None);
-        self.respond(from, server, status, method.label(), message);
+        self.respond(server, status, message);
         if status == 481 && self.is_up() {
             // RFC 5057 §5.1: the other end has no such dialog any more.
             self.hang_up(None, EndedBy::Failure, Vec::new(), now);

@@ -257,7 +257,7 @@ impl Call {
         let tag = self.local_tag(leg);
         let message =
             self.reply(reinvite.server, &reinvite.request, status, passed, tag.as_deref(), None, None);
-        self.respond(leg, reinvite.server, status, "INVITE", message);
+        self.respond(reinvite.server, status, message);
     }
 
     fn reinvite_is_done(&mut self) {

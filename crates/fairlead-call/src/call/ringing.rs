@@ -154,6 +154,6 @@ impl Call {
             return;
         };
         let message = self.reply(server, invite, status, &[], Some(&early.tag), Some(&self.a.outlet), sdp);
-        self.respond(LegRef::A, server, status, "INVITE", message);
+        self.respond(server, status, message);
     }
 }

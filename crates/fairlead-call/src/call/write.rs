@@ -280,15 +280,7 @@ impl Call {
             .finish()
     }
 
-    pub(super) fn respond(
-        &mut self,
-        leg: LegRef,
-        server: ServerRef,
-        status: u16,
-        method: &str,
-        message: Bytes,
-    ) {
-        self.note(leg, &format!("Tx: {status} / {method}"));
+    pub(super) fn respond(&mut self, server: ServerRef, status: u16, message: Bytes) {
         self.outputs.push_back(Output::Respond { server, status, message });
     }
 
@@ -321,7 +313,7 @@ impl Call {
     fn refuse_with(&mut self, leg: LegRef, server: ServerRef, request: &Message, refusal: &Refusal) {
         let tag = self.local_tag(leg);
         let message = self.refusal(server, request, refusal, &[], tag.as_deref());
-        self.respond(leg, server, refusal.status, request.method().label(), message);
+        self.respond(server, refusal.status, message);
     }
 
     /// Opens a request on a leg.

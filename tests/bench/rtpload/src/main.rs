@@ -8,6 +8,7 @@ mod serve;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -40,6 +41,17 @@ enum What {
     },
     /// Load the least that a relay can do, in this process.
     Floor(Streams),
+    /// Set up and end calls without RTP: what orders cost.
+    Orders {
+        /// The relay's gRPC port; without it the relay is in this process.
+        #[arg(long)]
+        relay: Option<SocketAddr>,
+        /// The process whose CPU is measured; without it this one, which is the relay as well or only orders.
+        #[arg(long)]
+        pid: Option<u32>,
+        #[command(flatten)]
+        streams: Streams,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -117,6 +129,17 @@ fn main() -> anyhow::Result<()> {
             load::run(calls, streams.pace(), Some(cpu::Of::Threads(process)))?.print("floor");
             Ok(())
         }
+        What::Orders { relay, pid, streams } => runtime.block_on(async {
+            let of = cpu::Of::Process(pid.unwrap_or_else(std::process::id));
+            let relay = match relay {
+                Some(at) => orders::elsewhere(at),
+                None => Arc::new(serve::relay((31_000, 31_999), Ipv4Addr::new(127, 0, 43, 3).into(), 0)?),
+            };
+            let before = of.used()?;
+            orders::churn(relay, &streams).await?;
+            print_setup(before, of.used()?, streams.calls);
+            Ok(())
+        }),
         What::Load(load) => {
             let pid = load.pid.map(cpu::Of::Process);
             if let Some(map) = &load.map {
@@ -125,19 +148,20 @@ fn main() -> anyhow::Result<()> {
             }
             let relay = load.relay.ok_or_else(|| anyhow::anyhow!("--relay or --map is wanted"))?;
             let before = pid.as_ref().map(cpu::Of::used).transpose()?;
-            let (ordered, calls) = runtime.block_on(orders::order(relay, &load.streams))?;
+            let (ordered, calls) =
+                runtime.block_on(orders::order(orders::elsewhere(relay), &load.streams))?;
             if let (Some(before), Some(pid)) = (before, &pid) {
-                let after = pid.used()?;
-                let used = (after.user + after.kernel).saturating_sub(before.user + before.kernel);
-                println!(
-                    "CPU s per 1000 calls set up: {:.3}",
-                    used.as_secs_f64() * 1000.0 / calls.len().max(1) as f64
-                );
+                print_setup(before, pid.used()?, calls.len());
             }
             load::run(calls, load.streams.pace(), pid)?.print("relay");
             runtime.block_on(ordered.delete())
         }
     }
+}
+
+fn print_setup(before: cpu::Used, after: cpu::Used, calls: usize) {
+    let used = (after.user + after.kernel).saturating_sub(before.user + before.kernel);
+    println!("CPU s per 1000 calls set up: {:.3}", used.as_secs_f64() * 1000.0 / calls.max(1) as f64);
 }
 
 /// Each stream has a socket of its own.

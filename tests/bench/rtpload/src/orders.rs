@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -17,13 +18,17 @@ use crate::load::Call;
 
 /// Sessions of a relay.
 pub struct Ordered {
-    relay: RelayClient,
+    relay: Arc<dyn RelayPort>,
     sessions: Vec<SessionRef>,
 }
 
+/// A relay elsewhere.
+pub fn elsewhere(at: SocketAddr) -> Arc<dyn RelayPort> {
+    Arc::new(RelayClient::new(connection(at), TraceHooks::default()))
+}
+
 /// Orders the calls, each offered and answered.
-pub async fn order(at: SocketAddr, streams: &Streams) -> anyhow::Result<(Ordered, Vec<Call>)> {
-    let relay = RelayClient::new(connection(at), TraceHooks::default());
+pub async fn order(relay: Arc<dyn RelayPort>, streams: &Streams) -> anyhow::Result<(Ordered, Vec<Call>)> {
     let pod = PodRef::from_random(u64::from(std::process::id()) << 16);
     let (mut sessions, mut calls) = (Vec::new(), Vec::new());
     for number in 0..streams.calls {
@@ -101,6 +106,21 @@ fn described(reply: Result<RelayReply, fairlead_model::relay::RelayRefused>) -> 
 fn address(described: Described) -> anyhow::Result<SocketAddr> {
     let description = sdp::Description::parse(&described.sdp)?;
     description.streams().first().and_then(sdp::Stream::rtp).context("no audio in the relay's description")
+}
+
+/// Sets up and ends as many calls, some at a time; no RTP.
+pub async fn churn(relay: Arc<dyn RelayPort>, streams: &Streams) -> anyhow::Result<()> {
+    const AT_ONCE: usize = 50;
+    let mut left = streams.calls;
+    while left > 0 {
+        let some = Streams { calls: left.min(AT_ONCE), ..*streams };
+        let (ordered, _) = order(relay.clone(), &some).await?;
+        for session in ordered.sessions {
+            ordered.relay.order(RelayOrder::Delete(session)).await?;
+        }
+        left -= some.calls;
+    }
+    Ok(())
 }
 
 /// Reads `a_ip a_port relay_ip relay_port b_ip b_port relay_ip relay_port` lines.

@@ -16,6 +16,13 @@ pub async fn serve(
     bind: IpAddr,
     workers: usize,
 ) -> anyhow::Result<()> {
+    let service = server::relay(Arc::new(relay(ports, bind, workers)?), TraceHooks::default());
+    tonic::transport::Server::builder().add_service(service).serve(listen).await?;
+    Ok(())
+}
+
+/// The relay.
+pub fn relay(ports: (u16, u16), bind: IpAddr, workers: usize) -> anyhow::Result<Relay> {
     let mut network = Network { name: String::new(), v4: None, v6: None };
     match bind {
         IpAddr::V4(bind) => network.v4 = Some(Place { bind, advertise: None }),
@@ -23,8 +30,5 @@ pub async fn serve(
     }
     let pod = PodRef::from_random(std::process::id().into());
     let config = Config { workers, networks: vec![network], ..Config::new(pod, ports.0..=ports.1) };
-    let relay = Relay::start(&config, &mut Registry::default())?;
-    let service = server::relay(Arc::new(relay), TraceHooks::default());
-    tonic::transport::Server::builder().add_service(service).serve(listen).await?;
-    Ok(())
+    Ok(Relay::start(&config, &mut Registry::default())?)
 }

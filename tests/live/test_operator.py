@@ -15,7 +15,8 @@ from live.process import wait_until
 class Operator(unittest.TestCase):
     def test_a_call_as_chan_sip_shows_it(self):
         for shape in BOTH:
-            with self.subTest(shape.kind), shape(users(2001, 3)) as edge:
+            limited = users(2001, 3, template="type=friend\nhost=dynamic\nqualify=no\ncall-limit=5\n")
+            with self.subTest(shape.kind), shape(limited) as edge:
                 with Phone("2001", edge.ways_in[0]) as ann, Phone("2002", edge.ways_in[1], host="127.0.2.2") as bob:
                     ann.register()
                     bob.register()

@@ -16,7 +16,7 @@ class TwoPods(unittest.TestCase):
         """Messages that left a pod by mesh, over both pods."""
         return sum(
             value for pod in (0, 1) for name, value in edge.metrics(edge.health[f"signaling-{pod}"]).items()
-            if name.startswith("fairlead_mesh_messages_total") and 'direction="out"' in name
+            if name.startswith("fairlead_mesh_crossings_total") and 'direction="out"' in name
         )
 
     def a_call_through_b(self, transport, conf=users(2001, 2), filtered=False):

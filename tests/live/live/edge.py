@@ -37,7 +37,11 @@ class Edge:
         self.processes = {}
 
     def __enter__(self):
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -53,8 +57,14 @@ class Edge:
         return self.processes[name].start()
 
     def stop(self):
+        late = []
         for p in reversed(list(self.processes.values())):
-            p.terminate(within=10)
+            try:
+                p.terminate(within=10)
+            except AssertionError as error:
+                late.append(f"{error}\n{p.output()[-1500:]}")
+        if late:
+            raise AssertionError("\n".join(late))
 
     def panics(self):
         """Lines of any log that tell of a panic."""
@@ -104,7 +114,7 @@ class Edge:
     def is_ready(self):
         for name, p in self.processes.items():
             if not p.is_running():
-                raise AssertionError(f"{name} ended: {p.output()[-2000:]}")
+                raise RuntimeError(f"{name} ended: {p.output()[-2000:]}")
         return all(self.answers_ready(url) for url in (self.admin_url, *self.health.values()))
 
     def answers_ready(self, url):
@@ -197,8 +207,10 @@ class Split(Edge):
         ).stdout
 
     def stop(self):
-        super().stop()
-        self.redis.kill()
+        try:
+            super().stop()
+        finally:
+            self.redis.kill()
 
     @property
     def ways_in(self):

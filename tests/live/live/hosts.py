@@ -56,6 +56,6 @@ class Hosts:
     def hears_only(self, name, source, port):
         """As behind a NAT: this host's UDP port hears nobody but `source`."""
         run("ip", "netns", "exec", name, "nft", "-f", "-", stdin=(
-            "table inet nat_like { chain in { type filter hook input priority 0; "
-            f"ip saddr {source} udp dport {port} accept; udp dport {port} counter drop }} }}\n"
+            "table inet nat_like {\nchain in {\ntype filter hook input priority 0;\n"
+            f"ip saddr {source} udp dport {port} accept\nudp dport {port} counter drop\n}}\n}}\n"
         ))

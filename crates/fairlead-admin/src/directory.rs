@@ -88,12 +88,13 @@ pub struct Members {
     registrar: RegistrarClient,
     briefings: watch::Receiver<Option<Arc<Briefing>>>,
     connections: Mutex<HashMap<SocketAddr, tonic::transport::Channel>>,
-    /// Until then a first briefing is waited for.
+    /// Until then admin waits for the first pod of a role to be named: at a start of everything at once it may be the
+    /// first that is up.
     patient_until: Instant,
 }
 
-/// How long after its start admin waits for the first briefing before it says that nobody is there.
-const FIRST_BRIEFING: Duration = Duration::from_secs(5);
+/// How long after its start admin waits before it says that nobody is there.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Members {
     /// Attaches to a registrar (`HOST:PORT` each; a name may stand for several) as `who` and stays attached. To be
@@ -106,8 +107,13 @@ impl Members {
             registrar: RegistrarClient::connect(registrars, start),
             briefings,
             connections: Mutex::default(),
-            patient_until: Instant::now() + FIRST_BRIEFING,
+            patient_until: Instant::now() + PATIENCE,
         }
+    }
+
+    /// Waits this long from now, instead of [`PATIENCE`], before it says that nobody is there.
+    pub fn patient_for(self, time: Duration) -> Self {
+        Members { patient_until: Instant::now() + time, ..self }
     }
 
     /// Whether a registrar has said who is there.
@@ -122,8 +128,11 @@ impl Members {
 
     async fn of(&self, role: Role) -> Vec<Member> {
         let mut briefings = self.briefings.clone();
-        // Out of time or registrar: then there is no briefing, and nobody is known.
-        let _ = tokio::time::timeout_at(self.patient_until, briefings.wait_for(Option::is_some)).await;
+        let names_one = |briefing: &Option<Arc<Briefing>>| {
+            briefing.iter().flat_map(|briefing| &briefing.members).any(|member| member.role == role)
+        };
+        // Out of time, or out of registrars: then nobody is known.
+        let _ = tokio::time::timeout_at(self.patient_until, briefings.wait_for(names_one)).await;
         let briefing = self.briefings.borrow().clone();
         let members = briefing.iter().flat_map(|briefing| &briefing.members);
         members.filter(|member| member.role == role).cloned().collect()

@@ -102,7 +102,8 @@ async fn pods_are_asked_over_grpc_as_they_come_and_go() {
     );
 
     let me = member(9, "admin-0", Role::Admin, "127.0.0.1:1".parse().unwrap());
-    let directory = Arc::new(Members::attach(vec![registrar_at.to_string()], me));
+    let directory = Members::attach(vec![registrar_at.to_string()], me).patient_for(Duration::from_secs(1));
+    let directory = Arc::new(directory);
     let edge = Edge::open(directory.clone(), None).await;
     until(async || directory.is_briefed()).await;
     let (status, page) = json(&edge, "/v1/peers?limit=2000").await;

@@ -66,14 +66,14 @@ class Operator(unittest.TestCase):
 
     def test_a_realtime_peer_is_written_read_and_pruned(self):
         with Split(users(2001, 1, general=GENERAL + "rtcachefriends=yes\n")) as edge:
-            edge.redis_cli("HSET", "fairlead:peer:3001", "name", "3001", "type", "friend", "host", "dynamic", "secret", "pw3001")
+            edge.redis_cli("HSET", "fairlead:peer:{3001}", "name", "3001", "type", "friend", "host", "dynamic", "secret", "pw3001")
             with Phone("3001", edge.ways_in[0]) as phone:
                 phone.register()
                 self.assertRegex(edge.sip("show", "peers"), r"3001.*127\.0\.2\.1")
-                self.assertEqual(edge.redis_cli("HGET", "fairlead:peer:3001", "ipaddr").strip(), "127.0.2.1")
-                self.assertEqual(edge.redis_cli("HGET", "fairlead:peer:3001", "port").strip(), str(phone.port))
-                self.assertGreater(int(edge.redis_cli("HGET", "fairlead:peer:3001", "regseconds").strip()), time.time())
-                edge.redis_cli("HSET", "fairlead:peer:3001", "secret", "changed")
+                self.assertEqual(edge.redis_cli("HGET", "fairlead:peer:{3001}", "ipaddr").strip(), "127.0.2.1")
+                self.assertEqual(edge.redis_cli("HGET", "fairlead:peer:{3001}", "port").strip(), str(phone.port))
+                self.assertGreater(int(edge.redis_cli("HGET", "fairlead:peer:{3001}", "regseconds").strip()), time.time())
+                edge.redis_cli("HSET", "fairlead:peer:{3001}", "secret", "changed")
                 pruned = edge.sip("prune", "realtime", "peer", "3001")
                 self.assertIn("3001", pruned)
                 self.assertIn(phone.register(expect=None).status, (401, 403))

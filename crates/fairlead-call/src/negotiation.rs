@@ -4,7 +4,7 @@
 //! The description that goes out is the relay's; the session id and version of its `o=` line are stamped here,
 //! once per dialog, and the version moves only when the body does (RFC 3264 §8).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// Whose turn it is.
@@ -154,38 +154,8 @@ impl Negotiation {
             self.version = self.version.saturating_add(1);
             self.sent = Some(described.clone());
         }
-        stamp_origin(described, self.session_id, self.version)
+        sdp::stamp_origin(described, self.session_id, self.version).into()
     }
-}
-
-/// Writes session id and version into the `o=` line (RFC 8866 §5.2); all else stays byte for byte.
-/// A description without such a line is returned as it is.
-fn stamp_origin(sdp: &Bytes, id: u64, version: u64) -> Bytes {
-    let Some(start) = origin_line(sdp) else { return sdp.clone() };
-    let line_end =
-        sdp[start..].iter().position(|b| matches!(b, b'\r' | b'\n')).map_or(sdp.len(), |n| start + n);
-    let line = &sdp[start..line_end];
-    let mut fields = line.splitn(4, |b| *b == b' ');
-    let (Some(user), Some(_), Some(_), Some(rest)) =
-        (fields.next(), fields.next(), fields.next(), fields.next())
-    else {
-        return sdp.clone();
-    };
-    let mut out = BytesMut::with_capacity(sdp.len() + 24);
-    out.put_slice(&sdp[..start]);
-    out.put_slice(user);
-    out.put_slice(format!(" {id} {version} ").as_bytes());
-    out.put_slice(rest);
-    out.put_slice(&sdp[line_end..]);
-    out.freeze()
-}
-
-/// Where the first line that begins with `o=` starts.
-fn origin_line(sdp: &[u8]) -> Option<usize> {
-    if sdp.starts_with(b"o=") {
-        return Some(0);
-    }
-    sdp.windows(3).position(|w| w == b"\no=").map(|n| n + 1)
 }
 
 /// Descriptions in a checkpoint: text where they are text, else each octet as one character (Latin-1), with a mark.

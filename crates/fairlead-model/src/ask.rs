@@ -337,6 +337,9 @@ pub struct LegPolicy {
     pub max_duration: u32,
     /// T1 for requests to it, milliseconds.
     pub t1_ms: u32,
+    /// Its calls are not counted: it needs no slot, and nobody is told what it does.
+    #[serde(default)]
+    pub uncounted: bool,
 }
 
 /// One contact to try.

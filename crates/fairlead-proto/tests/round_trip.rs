@@ -120,6 +120,7 @@ fn policy() -> LegPolicy {
         answers_challenges: true,
         max_duration: 7200,
         t1_ms: 500,
+        uncounted: true,
     }
 }
 

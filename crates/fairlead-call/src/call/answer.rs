@@ -134,11 +134,7 @@ impl Call {
         self.record.answered = Some(now);
         self.outputs.push_back(Output::Answered { setup_ms: now.since(&self.record.began) });
         self.send_ok(Side::A, server, 200, cseq, message, now);
-        for leg in [LegRef::A, LegRef::B(self.winner.unwrap_or(AttemptRef(0)))] {
-            if let Some(peer) = self.policy(leg).and_then(|policy| policy.peer.clone()) {
-                self.tell_usage(&peer, Usage::Up);
-            }
-        }
+        self.tell_usage(self.leg_of(Side::B), Usage::Up);
     }
 
     /// Sends a 2xx to an INVITE and keeps repeating it until the ACK.

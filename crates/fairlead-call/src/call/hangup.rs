@@ -77,7 +77,10 @@ impl Call {
                 }
             }
         }
-        self.outputs.push_back(Output::Tell(Ask::Release { call: self.reference }));
+        let caller_counted = self.a.policy.peer.is_some() && !self.a.policy.uncounted;
+        if caller_counted || !self.occupied.is_empty() {
+            self.outputs.push_back(Output::Tell(Ask::Release { call: self.reference }));
+        }
         let last = winner.or(self.attempts.last().map(|attempt| attempt.number));
         for at in 0..self.attempts.len() {
             let number = self.attempts[at].number;

@@ -273,9 +273,7 @@ impl Call {
         if std::mem::replace(&mut facts.hold, hold) == hold {
             return;
         }
-        if let Some(peer) = self.policy(leg).and_then(|policy| policy.peer.clone()) {
-            self.tell_usage(&peer, if hold { Usage::OnHold } else { Usage::Up });
-        }
+        self.tell_usage(leg, if hold { Usage::OnHold } else { Usage::Up });
     }
 
     fn open_reinvite(&mut self) -> Option<&mut Reinvite> {

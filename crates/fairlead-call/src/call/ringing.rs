@@ -57,9 +57,6 @@ impl Call {
         attempt.rings_until = (attempt.target.ring_time > 0)
             .then(|| now.mono + Duration::from_secs(u64::from(attempt.target.ring_time)));
         attempt.timer_c = Some(now.mono + TIMER_C);
-        if let Some(peer) = attempt.target.policy.peer.clone() {
-            self.tell_usage(&peer, Usage::Ringing);
-        }
     }
 
     /// A provisional response of an attempt.

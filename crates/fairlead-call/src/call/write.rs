@@ -364,9 +364,14 @@ impl Call {
         }
     }
 
-    pub(super) fn tell_usage(&mut self, peer: &str, usage: Usage) {
-        let ask = Ask::Usage { call: self.reference, peer: peer.to_owned(), usage };
-        self.outputs.push_back(Output::Tell(ask));
+    /// Tells what the peer of a leg does now, if that is counted. That a caller is in a call and a callee rings, the
+    /// registrar noted when it gave them their slots.
+    pub(super) fn tell_usage(&mut self, leg: LegRef, usage: Usage) {
+        let counted = self.policy(leg).filter(|policy| !policy.uncounted);
+        if let Some(peer) = counted.and_then(|policy| policy.peer.clone()) {
+            let ask = Ask::Usage { call: self.reference, peer, usage };
+            self.outputs.push_back(Output::Tell(ask));
+        }
     }
 
     pub(super) fn leg_of(&self, side: Side) -> LegRef {

@@ -112,6 +112,9 @@ impl Core {
     fn next_way(&mut self, call: CallRef, leg: LegRef, by_flow: bool, uri: &str) -> NextWay {
         let Some(way) = self.way_mut(call, leg) else { return NextWay::Nowhere };
         let (last, to) = (way.flow, way.to.clone());
+        let lost = |flow: &Flow| flow.pod == self.identity.pod && flow.connection.is_some_and(|c| self.gone.contains(c));
+        // A peer that only its flow reaches hears of the loss; the others may be reached by their Contact.
+        let last = if by_flow { last } else { last.filter(|flow| !lost(flow)) };
         // A connection is used again while it is there (§18.2.2 does so for responses; RFC 5923 for requests).
         if by_flow || last.is_some_and(|flow| flow.connection.is_some()) {
             return NextWay::Known(last.map_or(to, SendTo::Flow));

@@ -4,7 +4,14 @@
 //! pod died. Only the registrar knows, so it is asked, but at most once a minute for one source, and at most a hundred
 //! times a second in all: an attacker who invents sources cannot make us ask for each.
 
+use std::collections::HashSet;
+
+use fairlead_model::id::ConnectionRef;
+
 use super::*;
+
+/// So many closed connections are remembered.
+const MAX_GONE: usize = 16_384;
 
 /// A source is asked about this often at most.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -71,6 +78,32 @@ impl Sources {
             }
         }
         self.asked.insert(source, now);
+    }
+}
+
+/// Connections of this pod that are closed: the newest, since nobody asks for old ones.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    known: HashSet<ConnectionRef>,
+    order: VecDeque<ConnectionRef>,
+}
+
+impl Gone {
+    /// One more is closed.
+    pub fn insert(&mut self, connection: ConnectionRef) {
+        if self.order.len() >= MAX_GONE
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        if self.known.insert(connection) {
+            self.order.push_back(connection);
+        }
+    }
+
+    /// Whether it is closed.
+    pub fn contains(&self, connection: ConnectionRef) -> bool {
+        self.known.contains(&connection)
     }
 }
 

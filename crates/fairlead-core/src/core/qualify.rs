@@ -33,15 +33,6 @@ struct Contact {
 }
 
 impl Qualifier {
-    /// A connection is gone: its contacts are asked next time, and that fails by itself.
-    pub fn closed(&mut self, flow: &Flow) {
-        for contact in self.contacts.values_mut() {
-            if matches!(&contact.target.hop, Hop::Flow(known) if known == flow) {
-                contact.asked = None;
-            }
-        }
-    }
-
     /// How many contacts are qualified.
     pub fn len(&self) -> usize {
         self.known.len()

@@ -86,15 +86,12 @@ impl Core {
         }
     }
 
-    /// A connection is gone: whatever is sent to it from now on fails by itself, so nothing has to end here.
+    /// A connection is gone: what is sent to it from now on fails by itself, and who could be reached otherwise is.
     pub(super) fn closed(&mut self, flow: &Flow) {
-        self.qualify.closed(flow);
-        for entry in self.calls.values_mut() {
-            for (_, way) in &mut entry.ways {
-                if way.flow.is_some_and(|known| known == *flow) {
-                    way.flow = None;
-                }
-            }
+        if flow.pod == self.identity.pod
+            && let Some(connection) = flow.connection
+        {
+            self.gone.insert(connection);
         }
     }
 

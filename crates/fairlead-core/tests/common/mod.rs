@@ -67,6 +67,7 @@ pub fn policy(peer: &str) -> LegPolicy {
         answers_challenges: false,
         max_duration: 0,
         t1_ms: 500,
+        uncounted: false,
     }
 }
 

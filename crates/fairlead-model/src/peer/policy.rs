@@ -82,6 +82,7 @@ impl Peer {
             answers_challenges: self.answers_challenges(),
             max_duration: self.max_call_duration,
             t1_ms: self.t1_ms,
+            uncounted: !self.is_counted(),
         }
     }
 }

@@ -340,7 +340,7 @@ impl GeneralFull {
     /// How a caller whom no peer matches is treated (`allowguest`).
     pub fn guest_policy(&self, via_differs: bool, transport: Transport) -> LegPolicy {
         let nat = self.defaults.nat.effective(via_differs, transport);
-        LegPolicy { peer: None, answers_challenges: false, ..self.defaults.leg_policy(nat) }
+        LegPolicy { peer: None, answers_challenges: false, uncounted: true, ..self.defaults.leg_policy(nat) }
     }
 }
 

@@ -479,6 +479,7 @@ impl From<LegPolicy> for pb::LegPolicy {
             answers_challenges: m.answers_challenges,
             max_duration: m.max_duration,
             t1_ms: m.t1_ms,
+            uncounted: m.uncounted,
         }
     }
 }
@@ -500,6 +501,7 @@ impl TryFrom<pb::LegPolicy> for LegPolicy {
             answers_challenges: p.answers_challenges,
             max_duration: p.max_duration,
             t1_ms: p.t1_ms,
+            uncounted: p.uncounted,
         })
     }
 }

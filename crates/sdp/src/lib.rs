@@ -3,7 +3,7 @@
 //!
 //! A [`Description`] borrows the body it was read from and keeps every line as received, so what is not
 //! rewritten on purpose leaves byte for byte. [`Rewrite`] says what changes on the way through a relay,
-//! [`narrow`] holds an answer to its offer, [`OwnOrigin`] stamps `o=` for one dialog of ours.
+//! [`narrow`] holds an answer to its offer, [`stamp_origin`] writes our session id and version.
 //!
 //! ```
 //! let body = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
@@ -30,5 +30,5 @@ pub use description::{Description, MAX_BYTES, MAX_STREAMS, Profile, Stream};
 pub use direction::Direction;
 pub use line::Line;
 pub use malformed::Malformed;
-pub use origin::{Origin, OwnOrigin};
+pub use origin::{Origin, stamp_origin};
 pub use rewrite::{Rewrite, StreamRewrite};

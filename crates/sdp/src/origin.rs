@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::Malformed;
-use crate::line::{Line, fields, lines, number};
+use crate::line::{Line, fields, number};
 
 /// The `o=` line of a description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,81 +50,28 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// What stands in `o=` of the descriptions that one dialog of ours sends.
+/// Writes the session id and version of a dialog of ours into the `o=` line of `body`; its user name and address
+/// stay, and so does everything else byte for byte. A body without an `o=` line that can be read comes out as it is.
 ///
-/// Session id and user name never change in a dialog; the version grows by one when, and only when, the rest of
-/// the description differs from the one sent before (RFC 3264 §8).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnOrigin {
-    username: String,
-    session_id: u64,
-    version: u64,
-    last: Vec<u8>,
-}
-
-impl OwnOrigin {
-    /// For a new dialog. `username` must have no white space; characters that would break the line are left out.
-    /// The first description leaves as `version`.
-    pub fn new(username: &str, session_id: u64, version: u64) -> Self {
-        let username: String = username.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
-        let username = if username.is_empty() { "-".to_owned() } else { username };
-        OwnOrigin { username, session_id, version, last: Vec::new() }
+/// The id stays the same for the whole dialog; the version grows by one when, and only when, the rest of the body
+/// differs from what was sent before (RFC 3264 §8).
+pub fn stamp_origin(body: &[u8], session_id: u64, version: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() + 32);
+    let mut stamped = false;
+    for line in body.split_inclusive(|&byte| byte == b'\n') {
+        let value = line.strip_prefix(b"o=").filter(|_| !stamped);
+        let mut parts = value.unwrap_or_default().splitn(4, |&byte| byte == b' ');
+        let (Some(username), Some(_), Some(_), Some(rest)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            out.extend_from_slice(line);
+            continue;
+        };
+        stamped = true;
+        out.extend_from_slice(b"o=");
+        out.extend_from_slice(username);
+        out.extend_from_slice(format!(" {session_id} {version} ").as_bytes());
+        out.extend_from_slice(rest);
     }
-
-    /// For a dialog that goes on: `last` is the description that was sent last, as it left.
-    pub fn resumed(username: &str, session_id: u64, version: u64, last: Vec<u8>) -> Self {
-        OwnOrigin { last, ..Self::new(username, session_id, version) }
-    }
-
-    /// The session id.
-    pub fn session_id(&self) -> u64 {
-        self.session_id
-    }
-
-    /// The version of the description that was sent last.
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
-    /// The description that was sent last, as it left; empty before the first.
-    pub fn last(&self) -> &[u8] {
-        &self.last
-    }
-
-    /// Writes our user name, session id and version into the `o=` line of `body`; the address in it stays. The
-    /// same body again comes out the same.
-    pub fn stamp(&mut self, body: &[u8]) -> Result<Vec<u8>, Malformed> {
-        if !self.last.is_empty() {
-            let stamped = self.write(body, self.version)?;
-            if stamped == self.last {
-                return Ok(stamped);
-            }
-            self.version = self.version.saturating_add(1);
-        }
-        let stamped = self.write(body, self.version)?;
-        self.last.clone_from(&stamped);
-        Ok(stamped)
-    }
-
-    fn write(&self, body: &[u8], version: u64) -> Result<Vec<u8>, Malformed> {
-        let mut out = Vec::with_capacity(body.len() + 48);
-        let mut seen = false;
-        for line in lines(body) {
-            let line = line?;
-            out.extend_from_slice(&[line.letter, b'=']);
-            if line.letter == b'o' && !seen {
-                Origin::read(&line)?;
-                seen = true;
-                out.extend_from_slice(format!("{} {} {version}", self.username, self.session_id).as_bytes());
-                for field in fields(line.value).skip(3) {
-                    out.push(b' ');
-                    out.extend_from_slice(field);
-                }
-            } else {
-                out.extend_from_slice(line.value);
-            }
-            out.extend_from_slice(b"\r\n");
-        }
-        if seen { Ok(out) } else { Err(Malformed::Origin(0)) }
-    }
+    out
 }

@@ -9,7 +9,7 @@ use crate::{Description, Direction, Stream, address};
 /// What changes in a description on its way through a relay. Everything else stays byte for byte and in its
 /// place, lines ending in CRLF.
 ///
-/// `o=` becomes `o=- 0 0 IN IPx` and the relay's address, for [`OwnOrigin`](crate::OwnOrigin) to stamp. What the
+/// `o=` becomes `o=- 0 0 IN IPx` and the relay's address, for [`stamp_origin`](crate::stamp_origin). What the
 /// relay terminates is left out: candidates and all of ICE (RFC 8839), BUNDLE (RFC 9143), source filters (RFC 4570).
 #[derive(Clone, Copy, Debug)]
 pub struct Rewrite<'r> {

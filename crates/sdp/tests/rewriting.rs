@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that unwraps fails as it should
 use sdp::narrow::{NoAnswer, narrow, offered};
-use sdp::{Description, Direction, Malformed, OwnOrigin, Rewrite, StreamRewrite};
+use sdp::{Description, Direction, Malformed, Rewrite, StreamRewrite, stamp_origin};
 
 fn relay_v4() -> std::net::IpAddr {
     "198.51.100.7".parse().unwrap()
@@ -162,16 +162,13 @@ fn an_answer_of_another_kind_is_none() {
 }
 
 #[test]
-fn rfc_3264_8_the_version_grows_only_when_the_body_changes() {
-    let mut origin = OwnOrigin::new("fair lead", 77, 77);
-    let one = origin.stamp(&rewritten(PHONE, &[relayed(10_000, false)])).unwrap();
-    assert!(one.starts_with(b"v=0\r\no=fairlead 77 77 IN IP4 198.51.100.7\r\n"));
-    assert_eq!(origin.stamp(&rewritten(PHONE, &[relayed(10_000, false)])).unwrap(), one);
-    let two = origin.stamp(&rewritten(PHONE, &[relayed(10_002, false)])).unwrap();
-    assert!(two.starts_with(b"v=0\r\no=fairlead 77 78 IN IP4 198.51.100.7\r\n"));
-    let mut resumed = OwnOrigin::resumed("fairlead", 77, 78, two.clone());
-    assert_eq!(resumed.stamp(&rewritten(PHONE, &[relayed(10_002, false)])).unwrap(), two);
-    assert_eq!(resumed.version(), 78);
+fn rfc_3264_8_session_id_and_version_are_stamped_and_nothing_else_changes() {
+    let relayed = rewritten(PHONE, &[relayed(10_000, false)]);
+    let stamped = stamp_origin(&relayed, 77, 78);
+    assert!(stamped.starts_with(b"v=0\r\no=- 77 78 IN IP4 198.51.100.7\r\ns=A call\r\n"));
+    assert_eq!(stamp_origin(&stamped, 0, 0), relayed);
+    let without = b"v=0\r\no=-\r\na=o=x 1 2 3\r\n";
+    assert_eq!(stamp_origin(without, 77, 78), without);
 }
 
 #[test]

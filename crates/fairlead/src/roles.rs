@@ -77,10 +77,11 @@ where
         tracing::info!("ended");
         anyhow::Ok(telemetry)
     });
+    // The last traces are sent by this runtime, so they go first.
+    let ended = ended.map(Telemetry::finish);
     // Threads that are still in a system call are not waited for.
     runtime.shutdown_background();
-    ended?.finish();
-    Ok(())
+    ended
 }
 
 /// `/livez`, `/readyz` and `/metrics` on a port of their own, if one is named.

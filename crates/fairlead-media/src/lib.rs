@@ -11,6 +11,7 @@ mod ports;
 mod relay;
 mod role;
 mod session;
+mod wake;
 mod worker;
 
 pub use config::{Config, HEAR_LIMIT, Network, Place, StartError};

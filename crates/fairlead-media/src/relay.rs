@@ -1,8 +1,6 @@
 //! The relay as others see it: orders in, replies and events out.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
@@ -18,7 +16,6 @@ use fairlead_proto::operator::{SessionsPort, Unanswered};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use rtp::Settings;
-use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use crate::config::{Config, Network, StartError};
@@ -26,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::negotiation::{Negotiation, Planned};
 use crate::ports::{self, Places};
 use crate::session::{Change, NotChanged, StreamPorts};
+use crate::wake::Wake;
 use crate::worker::{Birth, Command, QUEUE, Silent, Worker};
 
 /// Events that a watcher may be behind.
@@ -61,7 +59,7 @@ struct Inner {
 struct Handle {
     /// Taken away at the end, which the worker notices.
     commands: Option<SyncSender<Command>>,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     sessions: AtomicUsize,
     thread: Option<JoinHandle<()>>,
 }
@@ -103,9 +101,7 @@ impl Relay {
         let mut workers = Vec::with_capacity(owned.len());
         for (index, ports) in owned.into_iter().enumerate() {
             let (commands, orders) = sync_channel(QUEUE);
-            let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-                .map_err(|failed| StartError::Worker(failed.into()))?;
-            let wake = Arc::new(wake);
+            let wake = Arc::new(Wake::new().map_err(StartError::Worker)?);
             let birth = Birth {
                 ports,
                 binds: places.binds.len(),
@@ -441,7 +437,7 @@ impl Inner {
             TrySendError::Full(_) => RelayRefused::Busy,
             TrySendError::Disconnected(_) => RelayRefused::Unreachable,
         })?;
-        wake(&handle.wake);
+        handle.wake.wake();
         replied.await.map_err(|_| RelayRefused::Unreachable)
     }
 
@@ -462,20 +458,13 @@ impl Drop for Inner {
     fn drop(&mut self) {
         for worker in &mut self.workers {
             worker.commands = None;
-            wake(&worker.wake);
+            worker.wake.wake();
         }
         for worker in &mut self.workers {
             if worker.thread.take().is_some_and(|thread| thread.join().is_err()) {
                 tracing::error!("a relay worker had panicked");
             }
         }
-    }
-}
-
-fn wake(wake: &OwnedFd) {
-    // It fails only when the counter is full, and then the worker has been woken.
-    if let Err(failed) = rustix::io::write(wake, &1_u64.to_ne_bytes()) {
-        tracing::debug!(failed = %io::Error::from(failed), "a worker was woken already");
     }
 }
 

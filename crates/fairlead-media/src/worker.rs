@@ -27,6 +27,7 @@ use crate::session::{
     Change, NotChanged, OpenSide, OpenStream, SIDES, Session, Stream, StreamChange, StreamPorts, at,
     statistics_of,
 };
+use crate::wake::Wake;
 
 /// Orders that may wait for a worker.
 pub(crate) const QUEUE: usize = 4_096;
@@ -71,7 +72,7 @@ pub(crate) struct Worker {
     streams: Streams<RandomState>,
     sessions: HashMap<SessionRef, Session>,
     poll: OwnedFd,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     commands: Receiver<Command>,
     silent: mpsc::UnboundedSender<Silent>,
     counts: Counts,
@@ -96,7 +97,7 @@ pub(crate) struct Birth {
     pub ports: Vec<PortPair>,
     pub binds: usize,
     pub settings: Settings,
-    pub wake: Arc<OwnedFd>,
+    pub wake: Arc<Wake>,
     pub commands: Receiver<Command>,
     /// Bounded by the number of sessions: each is in it once at most.
     pub silent: mpsc::UnboundedSender<Silent>,
@@ -243,9 +244,7 @@ impl Worker {
 
     /// Carries out the orders that wait. False when there will be none any more.
     fn obey(&mut self) -> bool {
-        let mut count = [0; 8];
-        // Reading resets the counter; that it may be 0 already is no matter.
-        let _ = rustix::io::read(&*self.wake, &mut count);
+        self.wake.look();
         loop {
             match self.commands.try_recv() {
                 // Whoever no longer waits for the reply has given up; what was ordered is done all the same.

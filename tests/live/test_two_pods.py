@@ -41,7 +41,8 @@ class TwoPods(unittest.TestCase):
                     phone.in_dialog("BYE", invite)
                     caller.answer(caller.expect("BYE"))
                     self.assertEqual(phone.final("BYE").status, 200)
-                    # INVITE, 200, ACK, BYE, 200: each crosses once.
+                    # INVITE, 200, ACK, BYE, 200: each crosses once. It is counted when the other pod says so.
+                    wait_until("five crossings", lambda: self.crossings(edge) - before >= 5, within=5)
                     self.assertEqual(self.crossings(edge) - before, 5)
                     # and the callee gives up the call that B has
                     call = caller.invite("2001")

@@ -5,6 +5,7 @@ import time
 import unittest
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from live.conf import GENERAL, users
 from live.edge import BOTH, Split, Standalone
@@ -55,6 +56,23 @@ class Operator(unittest.TestCase):
                     self.assertEqual(len(rest["channels"]), 2, rest)
                     call.bye_with(bob)
                     wait_until("gone", lambda: "0 active SIP dialogs" in edge.sip("show", "channels"), within=3)
+
+    def test_every_metric_is_on_the_page(self):
+        page = (Path(__file__).parents[2] / "crates/fairlead-runtime/METRICS.md").read_text()
+        with Standalone(users(2001, 2)) as edge:
+            with Phone("2001", edge.ways_in[0]) as ann, Phone("2002", edge.ways_in[0], host="127.0.2.2") as bob:
+                ann.register()
+                bob.register()
+                call = ann.invite("2002")
+                bob.answer(bob.expect("INVITE"), 486, "Busy Here")
+                call.refused(486)
+            edge.sip("show", "peers")
+            with urllib.request.urlopen(edge.admin_url + "/metrics", timeout=10) as answer:
+                lines = answer.read().decode().splitlines()
+            endings = {"counter": "_total", "info": "_info"}
+            kinds = [line.split()[2:] for line in lines if line.startswith("# TYPE ")]
+            missing = [name for name, kind in kinds if f"`{name}{endings.get(kind, '')}`" not in page]
+            self.assertEqual(missing, [])
 
     def test_unregister(self):
         for shape in BOTH:

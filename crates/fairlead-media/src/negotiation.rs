@@ -1,19 +1,21 @@
 //! Offers and answers of one session: what each side said, what that makes of its streams, and what the other side
 //! is told. Pure, but for where the relay's addresses come from.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fairlead_model::id::{PodRef, Side};
-use fairlead_model::peer::RtpSource;
 use fairlead_model::relay::{Described, RelayRefused, SdpOrder, SessionRef, SideMedia};
-use rtp::{Learn, Payloads, Remote, Signalled};
+use rtp::{Remote, Signalled};
 use sdp::narrow::{Narrowed, Offered, narrow, offered};
-use sdp::{Description, Direction, Format, Host, Profile, Rewrite, StreamRewrite};
+use sdp::{Description, Direction, Rewrite, StreamRewrite};
 
 use crate::ports::{Place, Places};
 use crate::session::{Change, OpenSide, OpenStream, SIDES, StreamChange, StreamPorts, at};
+
+mod facts;
+
+use facts::{Facts, facts, family};
 
 /// The most streams of a session.
 const MAX_STREAMS: usize = 8;
@@ -49,20 +51,6 @@ struct Offer {
 struct Agreed {
     streams: Vec<Option<(String, [OpenSide; 2])>>,
     silence: [Option<Duration>; 2],
-}
-
-/// What a description says of a stream, as far as a relay cares.
-#[derive(Clone, Debug)]
-struct Facts {
-    used: bool,
-    secure: bool,
-    remote: Remote,
-    own: bool,
-    not: Option<u16>,
-    rtcp: Option<SocketAddr>,
-    mux: bool,
-    direction: Direction,
-    payloads: Vec<(u8, u32)>,
 }
 
 /// An order, read: what to do with the streams, and how to tell the other side.
@@ -372,99 +360,6 @@ fn named(mut streams: Vec<StreamChange>, description: &Description<'_>) -> Vec<S
         }
     }
     streams
-}
-
-impl Facts {
-    fn signalled(&self, media: &SideMedia, payloads: &[(u8, u32)], mux: bool) -> Signalled {
-        let learn = match (media.comedia, media.source) {
-            (false, _) | (true, RtpSource::Signalled) => Learn::Never,
-            (true, RtpSource::Signalling) => Learn::From(media.signalling.to_canonical()),
-            (true, RtpSource::Any) => Learn::Anywhere,
-        };
-        Signalled {
-            remote: self.remote,
-            rtcp: self.rtcp.filter(|_| !mux),
-            mux,
-            // A port of this relay is where it is said to be.
-            learn: if self.own { Learn::Never } else { learn },
-            payloads: payloads.iter().copied().collect::<Payloads>(),
-            secure: self.secure,
-            own: self.own,
-        }
-    }
-}
-
-fn facts(description: &Description<'_>, places: &Places) -> Result<Vec<Facts>, RelayRefused> {
-    if description.streams().len() > MAX_STREAMS {
-        return Err(bad(format!("the description has more than {MAX_STREAMS} streams")));
-    }
-    description
-        .streams()
-        .iter()
-        .enumerate()
-        .map(|(index, stream)| {
-            let mut facts = Facts {
-                used: !stream.is_refused() && stream.profile() != Profile::Other,
-                secure: stream.profile() == Profile::Secure,
-                remote: Remote::Unknown,
-                own: false,
-                not: None,
-                rtcp: None,
-                mux: stream.rtcp_mux(),
-                direction: stream.direction(),
-                payloads: stream.rtp_formats().iter().map(clock).collect(),
-            };
-            if !facts.used {
-                return Ok(facts);
-            }
-            let address = match stream.connection().map(|connection| connection.host) {
-                None => return Err(bad(format!("stream {index} has no c= line"))),
-                Some(Host::Other(_)) => {
-                    return Err(bad(format!("the address of stream {index} is no IP address")));
-                }
-                Some(Host::Address(address)) => address,
-            };
-            if address.is_multicast() || address == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
-                return Err(bad(format!("the address of stream {index} is not that of one host")));
-            }
-            if address.is_unspecified() {
-                facts.remote = Remote::Zero;
-                return Ok(facts);
-            }
-            let said = SocketAddr::new(address, stream.port);
-            let (remote, own) = places.reach(said);
-            facts.remote = Remote::At(remote);
-            facts.own = own;
-            facts.not = own.then_some(stream.port);
-            facts.rtcp = stream
-                .rtcp()
-                .filter(|rtcp| {
-                    rtcp.is_ipv4() == said.is_ipv4()
-                        && !rtcp.ip().is_unspecified()
-                        && !rtcp.ip().is_multicast()
-                })
-                .map(|rtcp| places.reach(rtcp).0);
-            Ok(facts)
-        })
-        .collect()
-}
-
-/// Payload type and clock; keys pressed keep their time stamp while they are down (RFC 4733 §2.3), so it tells nothing.
-fn clock(format: &Format<'_>) -> (u8, u32) {
-    (format.payload, if format.is_event() { 0 } else { format.rate })
-}
-
-/// IPv6 or not, of all streams that have an address.
-fn family(facts: &[Facts]) -> Result<Option<bool>, RelayRefused> {
-    let mut families = facts.iter().filter_map(|facts| match facts.remote {
-        Remote::At(address) => Some(address.is_ipv6()),
-        Remote::Unknown | Remote::Zero => None,
-    });
-    let first = families.next();
-    if families.any(|family| Some(family) != first) {
-        return Err(bad("the streams have addresses of both families"));
-    }
-    Ok(first)
 }
 
 /// How long each side may be silent: a side that need not send on any audio stream is on hold.

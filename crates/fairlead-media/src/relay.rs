@@ -1,9 +1,9 @@
 //! The relay as others see it: orders in, replies and events out.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,16 +24,15 @@ use crate::negotiation::{Negotiation, Planned};
 use crate::ports::{self, Places};
 use crate::session::{Change, NotChanged, StreamPorts};
 use crate::wake::Wake;
-use crate::worker::{Birth, Command, QUEUE, Silent, Worker};
+use crate::worker::{Birth, Command, QUEUE, Worker};
+
+mod ending;
 
 /// Events that a watcher may be behind.
 const WATCH_QUEUE: usize = 1_024;
 
 /// Sessions that are over whose statistics are kept, for a Delete that comes late or twice.
 const ENDED_KEPT: usize = 4_096;
-
-/// How often sessions are looked through for those that nobody renews.
-const SWEEP: Duration = Duration::from_secs(1);
 
 /// A media relay in this process. Cheap to clone; its threads end with the last clone.
 #[derive(Clone)]
@@ -136,8 +135,8 @@ impl Relay {
             renew_within: config.renew_within,
             max_sessions: config.max_sessions,
         });
-        tokio::spawn(end_silent(Arc::downgrade(&inner), fallen_silent));
-        tokio::spawn(sweep(Arc::downgrade(&inner)));
+        tokio::spawn(ending::end_silent(Arc::downgrade(&inner), fallen_silent));
+        tokio::spawn(ending::sweep(Arc::downgrade(&inner)));
         Ok(Relay { inner })
     }
 
@@ -463,49 +462,6 @@ impl Drop for Inner {
         for worker in &mut self.workers {
             if worker.thread.take().is_some_and(|thread| thread.join().is_err()) {
                 tracing::error!("a relay worker had panicked");
-            }
-        }
-    }
-}
-
-/// Takes note of the sessions that workers end because a side fell silent.
-async fn end_silent(relay: Weak<Inner>, mut fallen_silent: mpsc::UnboundedReceiver<Silent>) {
-    while let Some(Silent { session, side, statistics }) = fallen_silent.recv().await {
-        let Some(inner) = relay.upgrade() else { return };
-        let known = inner.sessions.lock().get(&session).cloned();
-        if let Some(known) = known {
-            let mut negotiation = known.negotiation.lock().await;
-            if !negotiation.closed {
-                negotiation.closed = true;
-                inner.forget(session, &known);
-                let worker = negotiation.worker.unwrap_or(usize::MAX);
-                inner.over(session, worker, statistics.clone(), "silent");
-            }
-        }
-        inner.tell(&RelayEvent::TimedOut { session, side, statistics: Box::new(statistics) });
-    }
-}
-
-/// Ends the sessions that nobody renews.
-async fn sweep(relay: Weak<Inner>) {
-    let mut every = tokio::time::interval(SWEEP);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        let Some(inner) = relay.upgrade() else { return };
-        let now = Instant::now();
-        let abandoned: Vec<(SessionRef, Arc<Known>)> = inner
-            .sessions
-            .lock()
-            .iter()
-            .filter(|(_, known)| now.saturating_duration_since(*known.renewed.lock()) >= inner.renew_within)
-            .map(|(session, known)| (*session, known.clone()))
-            .collect();
-        for (session, known) in abandoned {
-            match inner.end(session, &known, "abandoned").await {
-                Ok(Some(_)) => inner.tell(&RelayEvent::Abandoned { session }),
-                Ok(None) => {}
-                Err(refused) => tracing::warn!(%refused, "an abandoned session could not be ended yet"),
             }
         }
     }

@@ -33,7 +33,7 @@ use sip_transaction::{self as transaction, TransactionId, Transactions};
 use sip_wire::{Header, Message, Method};
 
 use crate::input::{Command, Identity, Input, Now};
-use crate::mint::{Kind, MAX_NUMBER, Minted};
+use crate::mint::{CallNames, Kind, MAX_NUMBER, Minted};
 use crate::output::{Event, OrderRef, Output, ResolveRef, SendRef, SendTo};
 use crate::random::Random;
 use crate::route_message::{Belongs, Router};

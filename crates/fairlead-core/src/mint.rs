@@ -10,7 +10,8 @@
 
 use std::hash::Hasher;
 
-use fairlead_model::id::{PodRef, ShardRef};
+use fairlead_call::call::Names;
+use fairlead_model::id::{CallRef, PodRef, ShardRef};
 use fairlead_model::member::MintKey;
 use siphasher::sip::SipHasher24;
 
@@ -125,6 +126,35 @@ impl Minted {
         octets[8..14].copy_from_slice(&(self.number & MAX_NUMBER).to_be_bytes()[2..]);
         octets[14..].copy_from_slice(&self.index.to_be_bytes());
         octets
+    }
+}
+
+/// The names of one call.
+#[derive(Debug)]
+pub struct CallNames {
+    call: CallRef,
+    key: MintKey,
+}
+
+impl CallNames {
+    /// Minted as this call's, under this key.
+    pub fn new(call: CallRef, key: MintKey) -> Self {
+        CallNames { call, key }
+    }
+
+    fn minted(&self, kind: Kind, index: u16) -> String {
+        let CallRef { pod, shard, number } = self.call;
+        Minted { kind, pod, shard, number, index }.write(&self.key)
+    }
+}
+
+impl Names for CallNames {
+    fn tag(&self, index: u16) -> String {
+        self.minted(Kind::Call, index)
+    }
+
+    fn call_id(&self, index: u16) -> String {
+        self.minted(Kind::CallId, index)
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use fairlead_model::id::{PodRef, ShardRef};
 use fairlead_model::member::{Briefing, MintKey, Role};
-use sip_wire::{Message, Method};
+use sip_wire::Message;
 use siphasher::sip::SipHasher13;
 
 use crate::mint::{Kind, Minted};
@@ -97,9 +97,6 @@ impl Router {
             {
                 return owner;
             }
-        } else if matches!(message.method(), Method::Cancel) {
-            // The CANCEL of a request that we sent to ourselves or to another Fairlead carries nothing to go by.
-            return Belongs::Here(self.shard_of(call_id));
         }
         Belongs::Here(self.shard_of(call_id))
     }
@@ -143,4 +140,93 @@ fn user_of(uri: &str) -> Option<&str> {
     let (_, rest) = uri.split_once(':')?;
     let (user, _) = rest.split_once('@')?;
     Some(user.split_once(':').map_or(user, |(user, _)| user))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fairlead_model::id::UnixMillis;
+    use fairlead_model::member::Member;
+    use fairlead_model::peer::General;
+
+    const PODS: [PodRef; 2] = [PodRef(1), PodRef(2)];
+
+    fn router() -> Router {
+        let member = |pod: PodRef| Member {
+            pod,
+            name: String::new(),
+            role: Role::Signaling,
+            grpc: std::net::SocketAddr::from(([192, 0, 2, 1], 1)),
+            started: UnixMillis(0),
+            seen: UnixMillis(0),
+            draining: false,
+            load: 0,
+            version: String::new(),
+        };
+        let mut router = Router::new(PODS[0], 4);
+        router.brief(&Briefing {
+            version: 1,
+            mint_keys: vec![MintKey { version: b'k', key: [5; 16] }],
+            nonce_keys: Vec::new(),
+            members: PODS.map(member).to_vec(),
+            general: General::default(),
+            trusted: Vec::new(),
+        });
+        router
+    }
+
+    fn minted(kind: Kind, pod: PodRef, shard: u8) -> String {
+        let key = MintKey { version: b'k', key: [5; 16] };
+        Minted { kind, pod, shard: ShardRef(shard), number: 9, index: 0 }.write(&key)
+    }
+
+    fn message(first: &str, via: &str, to: &str) -> Message {
+        let method =
+            if first.starts_with("SIP") { "BYE" } else { first.split(' ').next().unwrap_or_default() };
+        let text = format!(
+            "{first}\r\nVia: SIP/2.0/UDP 192.0.2.9;branch={via}\r\nFrom: <sip:a@b>;tag=f\r\nTo: <sip:b@b>{to}\r\n\
+             Call-ID: somebody's\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n"
+        );
+        Message::parse(text.into()).unwrap()
+    }
+
+    #[test]
+    fn responses_go_to_who_wrote_their_branch() {
+        let branch = |pod, shard| format!("z9hG4bK{}", minted(Kind::Branch, pod, shard));
+        let of = |branch: &str| router().route(&message("SIP/2.0 200 OK", branch, ""));
+        assert_eq!(of(&branch(PODS[0], 3)), Belongs::Here(ShardRef(3)));
+        assert_eq!(of(&branch(PODS[1], 2)), Belongs::There(PODS[1], Some(ShardRef(2))));
+        let by_hash = Belongs::Here(router().shard_of("somebody's"));
+        assert_eq!(of(&branch(PodRef(77), 2)), by_hash, "a pod that is gone");
+        assert_eq!(of("z9hG4bKforeign"), by_hash);
+    }
+
+    #[test]
+    fn requests_of_dialogs_go_to_who_wrote_their_tag() {
+        let tag = |pod, shard| format!(";tag={}", minted(Kind::Call, pod, shard));
+        let of = |to: &str| router().route(&message("BYE sip:x@192.0.2.1 SIP/2.0", "z9hG4bK1", to));
+        assert_eq!(of(&tag(PODS[1], 0)), Belongs::There(PODS[1], Some(ShardRef(0))));
+        assert_eq!(of(&tag(PODS[0], 1)), Belongs::Here(ShardRef(1)));
+        assert_eq!(of(";tag=foreign"), Belongs::Here(router().shard_of("somebody's")));
+    }
+
+    #[test]
+    fn after_an_adoption_the_contact_says_where_the_call_is() {
+        let old = format!(";tag={}", minted(Kind::Call, PodRef(77), 0));
+        let uri = format!("BYE sip:{}@192.0.2.1 SIP/2.0", minted(Kind::Call, PODS[1], 3));
+        let bye = message(&uri, "z9hG4bK1", &old);
+        assert_eq!(router().route(&bye), Belongs::There(PODS[1], Some(ShardRef(3))));
+        let mut adopter = router();
+        adopter.adopt(["somebody's"], ShardRef(2));
+        assert_eq!(adopter.route(&bye), Belongs::Here(ShardRef(2)), "the table comes before all");
+    }
+
+    #[test]
+    fn a_branch_in_place_of_a_tag_and_stateless_tags_lead_nowhere() {
+        for kind in [Kind::Branch, Kind::CallId, Kind::Stateless] {
+            let to = format!(";tag={}", minted(kind, PODS[1], 0));
+            let ack = message("ACK sip:x@192.0.2.1 SIP/2.0", "z9hG4bK1", &to);
+            assert_eq!(router().route(&ack), Belongs::Here(router().shard_of("somebody's")));
+        }
+    }
 }

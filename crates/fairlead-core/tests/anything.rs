@@ -69,7 +69,12 @@ fn whatever_they_do_nothing_is_left() {
         }
         println!("seed {seed}: {} calls", scene.edge().records.len());
         scene.quiet();
-        let began = scene.edge().events.iter().filter(|e| matches!(e, fairlead_core::output::Event::CallBegan { .. })).count();
+        let began = scene
+            .edge()
+            .events
+            .iter()
+            .filter(|e| matches!(e, fairlead_core::output::Event::CallBegan { .. }))
+            .count();
         assert_eq!(began, scene.edge().records.len(), "seed {seed}: one record a call");
     }
 }

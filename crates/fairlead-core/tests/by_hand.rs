@@ -16,7 +16,8 @@ use sip_wire::{Header, Message, Method};
 
 const ZOE: &str = "198.51.100.9:5060";
 const YAN: &str = "198.51.100.8:5060";
-const SDP: &str = "v=0\no=- 5 5 IN IP4 198.51.100.9\ns=-\nc=IN IP4 198.51.100.9\nt=0 0\nm=audio 30000 RTP/AVP 0\n";
+const SDP: &str =
+    "v=0\no=- 5 5 IN IP4 198.51.100.9\ns=-\nc=IN IP4 198.51.100.9\nt=0 0\nm=audio 30000 RTP/AVP 0\n";
 
 struct Lab {
     sim: Sim,
@@ -78,7 +79,8 @@ impl Lab {
     }
 
     fn answer(&mut self, who: &'static str, request: &Message, status: u16, sdp: &str) {
-        let mut writer = request.response(status, "Whatever").to_tag("t").header(Header::Contact, format!("<sip:{who}>"));
+        let mut writer =
+            request.response(status, "Whatever").to_tag("t").header(Header::Contact, format!("<sip:{who}>"));
         if !sdp.is_empty() {
             writer = writer.body("application/sdp", sdp.replace('\n', "\r\n"));
         }
@@ -168,7 +170,15 @@ fn a_reinvite_is_cancelled_from_either_side_and_the_call_stays() {
         let text = lab.ask(one, "INVITE", SDP);
         let invite = lab.asked(other, &Method::Invite);
         lab.answer(other, &invite, 100, "");
-        lab.say(me, &text.replace("INVITE", "CANCEL").replace("Content-Type: application/sdp\n", "").split_once("Content-Length").map(|(head, _)| format!("{head}Content-Length: 0\n\n")).unwrap());
+        lab.say(
+            me,
+            &text
+                .replace("INVITE", "CANCEL")
+                .replace("Content-Type: application/sdp\n", "")
+                .split_once("Content-Length")
+                .map(|(head, _)| format!("{head}Content-Length: 0\n\n"))
+                .unwrap(),
+        );
         let cancel = lab.asked(other, &Method::Cancel);
         lab.answer(other, &cancel, 200, "");
         lab.answer(other, &invite, 487, "");
@@ -181,7 +191,9 @@ fn a_reinvite_is_cancelled_from_either_side_and_the_call_stays() {
 
 #[test]
 fn a_refused_reinvite_leaves_the_call_and_408_or_481_end_it() {
-    for (status, passed, stays) in [(488, 488, true), (503, 500, true), (401, 403, true), (481, 481, false), (408, 408, false)] {
+    for (status, passed, stays) in
+        [(488, 488, true), (503, 500, true), (401, 403, true), (481, 481, false), (408, 408, false)]
+    {
         let mut lab = Lab::new();
         let (mut zoe, _) = lab.up();
         lab.ask(&mut zoe, "INVITE", SDP);
@@ -355,7 +367,16 @@ fn a_target_refresh_moves_where_the_next_request_goes() {
     lab.say(YAN, &String::from_utf8(moved.to_vec()).unwrap().replace("\r\n", "\n"));
     lab.ask(&mut zoe, "ACK", "");
     lab.ask(&mut zoe, "BYE", "");
-    let bye = lab.sim.net.trace().iter().rev().find(|(_, p, _)| p.first_line().starts_with("BYE") && p.from == ip(EDGE)).unwrap().1.first_line();
+    let bye = lab
+        .sim
+        .net
+        .trace()
+        .iter()
+        .rev()
+        .find(|(_, p, _)| p.first_line().starts_with("BYE") && p.from == ip(EDGE))
+        .unwrap()
+        .1
+        .first_line();
     assert_eq!(bye, "BYE sip:yan@198.51.100.8:7000 SIP/2.0");
 }
 

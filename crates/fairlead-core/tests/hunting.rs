@@ -163,3 +163,46 @@ fn a_challenge_of_a_static_peer_is_answered_and_that_of_a_phone_is_not() {
     scene.quiet();
     assert!(scene.edge().events.iter().any(|event| matches!(event, Event::CallBegan { .. })));
 }
+
+fn by_name(name: &str) -> Target {
+    let hop = Hop::Address { transport: Transport::Udp, host: name.to_owned(), port: None };
+    let policy = LegPolicy { nat: Default::default(), ..policy("bob") };
+    Target { policy, hop, uri: format!("sip:bob@{name}"), ..target("bob", ip(BOB)) }
+}
+
+#[test]
+fn a_name_is_looked_up_and_its_next_address_tried_when_one_cannot_be_reached() {
+    let mut scene = Scene::new();
+    let edge = scene.edge();
+    edge.registrar.targets.insert("sales".to_owned(), vec![by_name("phones.example")]);
+    edge.names.insert(
+        "phones.example".to_owned(),
+        vec![ip("[2001:db8::1]:5060"), ip("198.51.100.99:5060"), ip(BOB)],
+    );
+    edge.unreachable.insert(ip("198.51.100.99:5060"));
+    let call = scene.ann_calls("sales");
+    scene.sim.run_for(ms(2_000));
+    assert_eq!(scene.bob().live_calls(), 1);
+    hang_up(&mut scene, call);
+}
+
+#[test]
+fn a_name_without_an_address_is_left_for_the_next_contact() {
+    let (mut scene, cat) = sales(Incoming::Silent, Incoming::Answer(ms(10)));
+    let targets = vec![by_name("nowhere.example"), target("cat", ip(CAT))];
+    scene.edge().registrar.targets.insert("sales".to_owned(), targets);
+    let call = scene.ann_calls("sales");
+    scene.sim.run_for(ms(200));
+    assert_eq!(scene.sim.node::<Phone>(cat).live_calls(), 1);
+    hang_up(&mut scene, call);
+}
+
+#[test]
+fn a_name_that_resolves_to_ourselves_is_482() {
+    let mut scene = Scene::new();
+    scene.edge().registrar.targets.insert("sales".to_owned(), vec![by_name("self.example")]);
+    scene.edge().names.insert("self.example".to_owned(), vec![ip(EDGE)]);
+    scene.ann_calls("sales");
+    scene.quiet();
+    assert_eq!(final_status(&mut scene), Some(482));
+}

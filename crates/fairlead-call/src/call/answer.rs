@@ -199,7 +199,7 @@ impl Call {
     /// The caller acknowledged the first 200.
     fn first_ack(&mut self, winner: AttemptRef, late: bool, ack: &Message, now: Now) {
         if !late {
-            return self.is_up_now(winner, now);
+            return self.is_up_now(winner);
         }
         let answer = write::sdp_of(ack).filter(|answer| self.a.negotiation.receive_answer(answer).is_ok());
         match answer {
@@ -219,14 +219,13 @@ impl Call {
         }
         let body = self.attempt(winner).and_then(|attempt| attempt.negotiation.send_answer(sdp).ok());
         let ticket = self.attempt(winner).and_then(|attempt| attempt.ticket);
-        if let (Some(ticket), Some(body)) = (ticket, body) {
-            self.put_body(ticket, Some(body));
-            self.outputs.push_back(Output::Ack { ticket, leg: LegRef::B(winner) });
-        }
-        self.is_up_now(winner, now);
+        let (Some(ticket), Some(body)) = (ticket, body) else { return self.answer_is_no_use(now) };
+        self.put_body(ticket, Some(body));
+        self.outputs.push_back(Output::Ack { ticket, leg: LegRef::B(winner) });
+        self.is_up_now(winner);
     }
 
-    fn is_up_now(&mut self, winner: AttemptRef, now: Now) {
+    fn is_up_now(&mut self, winner: AttemptRef) {
         self.step = Step::Up(Up { reinvite: None });
         // Only a retransmission could still need them.
         self.a.early.clear();
@@ -243,7 +242,6 @@ impl Call {
             });
         }
         self.outputs.push_back(Output::Confirmed);
-        let _ = now;
     }
 
     /// The callee answered in a way that leads nowhere: it is acknowledged and ended, the caller hears of it.

@@ -25,7 +25,8 @@ impl Call {
         };
         let number = AttemptRef(u16::try_from(number).unwrap_or(u16::MAX));
         let peer = target.policy.peer.clone();
-        let occupied = target.policy.uncounted || peer.as_ref().is_none_or(|peer| self.occupied.contains(peer));
+        let occupied =
+            target.policy.uncounted || peer.as_ref().is_none_or(|peer| self.occupied.contains(peer));
         self.attempts.push(Attempt {
             number,
             outlet: None,

@@ -1,39 +1,12 @@
 //! New requests outside of dialogs, and the question whether an INVITE may come in.
 
-use fairlead_call::call::Names;
 use fairlead_call::call::Opening;
 use fairlead_model::ask::{AdmitRequest, Admitted, Answer, AskFailed};
-use fairlead_model::member::MintKey;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::hash::Hasher;
 
 use super::checks::Refused;
 use super::*;
-
-/// The names of one call.
-#[derive(Debug)]
-struct CallNames {
-    pod: PodRef,
-    shard: ShardRef,
-    number: u64,
-    key: MintKey,
-}
-
-impl CallNames {
-    fn minted(&self, kind: Kind, index: u16) -> String {
-        Minted { kind, pod: self.pod, shard: self.shard, number: self.number, index }.write(&self.key)
-    }
-}
-
-impl Names for CallNames {
-    fn tag(&self, index: u16) -> String {
-        self.minted(Kind::Call, index)
-    }
-
-    fn call_id(&self, index: u16) -> String {
-        self.minted(Kind::CallId, index)
-    }
-}
 
 impl Core {
     /// A request of no transaction.
@@ -103,11 +76,7 @@ impl Core {
         let key = self.key_of(&request, &flow);
         self.ask(Ask::Admit(Box::new(question)), key, Asked::Admit { server, call });
         // §17.2.1: a caller that hears nothing within T1 repeats; the answer of the registrar may take longer.
-        if let Some(known) = self.servers.get(&server) {
-            let (transaction, user) =
-                (known.transaction, User::Server { id: server, to: flow, method: "INVITE" });
-            self.trying(transaction, &user, now);
-        }
+        self.trying(server, now);
     }
 
     /// The registrar answered, or did not.
@@ -203,12 +172,7 @@ impl Core {
                 outlet,
                 caller: admitted.caller,
                 targets: admitted.targets,
-                names: Box::new(CallNames {
-                    pod: reference.pod,
-                    shard: reference.shard,
-                    number: reference.number,
-                    key,
-                }),
+                names: Box::new(CallNames::new(reference, key)),
                 user_agent: self.general.user_agent.clone(),
                 max_forwards: hops,
                 // RFC 8866 §5.2: a number that fits into 63 bits for whoever reads it signed.

@@ -1,32 +1,10 @@
 //! Established calls are written down beside the path, and gone on with by whoever adopts them.
 
-use fairlead_call::call::{Names, Restored};
+use fairlead_call::call::Restored;
 use fairlead_call::checkpoint::{SCHEMA, State};
 use fairlead_model::checkpoint::CheckpointRecord;
-use fairlead_model::member::MintKey;
 
 use super::*;
-
-/// The names of an adopted call: ours, so that what is written from now on finds this pod.
-#[derive(Debug)]
-struct AdoptedNames {
-    pod: PodRef,
-    shard: ShardRef,
-    number: u64,
-    key: MintKey,
-}
-
-impl Names for AdoptedNames {
-    fn tag(&self, index: u16) -> String {
-        Minted { kind: Kind::Call, pod: self.pod, shard: self.shard, number: self.number, index }
-            .write(&self.key)
-    }
-
-    fn call_id(&self, index: u16) -> String {
-        Minted { kind: Kind::CallId, pod: self.pod, shard: self.shard, number: self.number, index }
-            .write(&self.key)
-    }
-}
 
 impl Core {
     /// A call reached a confirmed state.
@@ -79,16 +57,13 @@ impl Core {
         let Some(key) = self.router.keys().first().cloned() else {
             return self.event(Event::Dropped { reason: "not_briefed" });
         };
-        let names = AdoptedNames {
-            pod: self.identity.pod,
-            shard: ShardRef(self.identity.shard),
-            number: self.next_number(),
-            key,
-        };
+        // Names of ours: what is written from now on finds this pod.
+        let number = self.next_number();
+        let ours = CallRef { pod: self.identity.pod, shard: ShardRef(self.identity.shard), number };
         let ways = self.ways_of(&state);
         let restored = Restored {
             state,
-            names: Box::new(names),
+            names: Box::new(CallNames::new(ours, key)),
             user_agent: self.general.user_agent.clone(),
             epoch: record.epoch.saturating_add(1),
         };

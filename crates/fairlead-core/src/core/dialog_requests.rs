@@ -28,8 +28,24 @@ impl Core {
         if let Some(way) = self.way_mut(reference, leg) {
             way.flow = Some(flow);
         }
+        self.follow(reference, leg, &flow);
         let server = ServerRef { id: server, source: flow.remote, forced };
         self.with_call(reference, now, |call, now| call.request(leg, server, &request, now));
+    }
+
+    /// Notes from where a leg's messages come now: the relay trusts that address (architecture: few ports).
+    fn follow(&mut self, reference: CallRef, leg: LegRef, flow: &Flow) {
+        let known = self.calls.get(&reference).and_then(|entry| entry.call.outlet(leg));
+        let Some(known) =
+            known.filter(|known| (known.remote, known.port) != (flow.remote.ip(), flow.remote.port()))
+        else {
+            return;
+        };
+        let nat = known.nat;
+        let (_, outlet) = self.outlet_of_flow(flow, nat);
+        if let Some(entry) = self.calls.get_mut(&reference) {
+            entry.call.set_outlet(leg, outlet);
+        }
     }
 
     /// An ACK that no transaction waited for: of a 2xx, by its dialog.
@@ -112,7 +128,9 @@ impl Core {
     fn next_way(&mut self, call: CallRef, leg: LegRef, by_flow: bool, uri: &str) -> NextWay {
         let Some(way) = self.way_mut(call, leg) else { return NextWay::Nowhere };
         let (last, to) = (way.flow, way.to.clone());
-        let lost = |flow: &Flow| flow.pod == self.identity.pod && flow.connection.is_some_and(|c| self.gone.contains(c));
+        let lost = |flow: &Flow| {
+            flow.pod == self.identity.pod && flow.connection.is_some_and(|c| self.gone.contains(c))
+        };
         // A peer that only its flow reaches hears of the loss; the others may be reached by their Contact.
         let last = if by_flow { last } else { last.filter(|flow| !lost(flow)) };
         // A connection is used again while it is there (§18.2.2 does so for responses; RFC 5923 for requests).

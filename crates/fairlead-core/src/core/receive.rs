@@ -103,7 +103,8 @@ impl Core {
                     self.send(transaction, user, message, again);
                 }
                 transaction::Output::Failed { user, why, .. } => self.transaction_failed(&user, why, now),
-                transaction::Output::TryingDue { transaction, user } => self.trying(transaction, &user, now),
+                transaction::Output::TryingDue { user: User::Server { id, .. }, .. } => self.trying(id, now),
+                transaction::Output::TryingDue { .. } => {}
                 transaction::Output::Ended { transaction, user } => {
                     self.transaction_ended(transaction, &user)
                 }

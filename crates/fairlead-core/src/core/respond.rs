@@ -138,7 +138,13 @@ impl Core {
 
     /// Answers in a transaction.
     pub(super) fn respond(&mut self, server: u64, status: u16, message: Bytes, now: Now) {
-        if let Some(known) = self.servers.get(&server) {
+        if let Some(known) = self.servers.get_mut(&server) {
+            // §8.2.2.2 speaks of ongoing transactions: with other credentials the same CSeq may come again.
+            if status >= 300
+                && let Some(key) = known.merged.take()
+            {
+                self.merged.remove(&key);
+            }
             // An answer that comes too late (the transaction timed out, or was answered) changes nothing.
             let _ = self.transactions.respond(known.transaction, status, message, now.mono);
         }
@@ -161,9 +167,8 @@ impl Core {
     }
 
     /// Nobody answered yet, and the client should stop repeating (RFC 3261 §17.2.1, RFC 4320 §4.1).
-    pub(super) fn trying(&mut self, transaction: TransactionId, user: &User, now: Now) {
-        let User::Server { id, .. } = user else { return };
-        let Some(known) = self.servers.get(id) else { return };
+    pub(super) fn trying(&mut self, server: u64, now: Now) {
+        let Some(known) = self.servers.get(&server) else { return };
         let (ip, port) = (known.flow.remote.ip(), known.flow.remote.port());
         let writer = known.request.response(100, "Trying");
         let writer = if known.forced {
@@ -171,7 +176,7 @@ impl Core {
         } else {
             writer.top_via_received(ip, port)
         };
-        let _ = self.transactions.respond(transaction, 100, writer.finish(), now.mono);
+        let _ = self.transactions.respond(known.transaction, 100, writer.finish(), now.mono);
     }
 
     /// OPTIONS outside of a dialog asks what this edge can (RFC 3261 §11.2).

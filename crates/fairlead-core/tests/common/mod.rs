@@ -290,6 +290,10 @@ pub struct Edge {
     pub crossings: HashMap<(String, String), u32>,
     /// How long the registrar and the relay take.
     pub delay: Duration,
+    /// What names resolve to.
+    pub names: HashMap<String, Vec<SocketAddr>>,
+    /// Addresses that nothing can be sent to.
+    pub unreachable: HashSet<SocketAddr>,
     start: Instant,
     packets: VecDeque<Packet>,
 }
@@ -357,6 +361,8 @@ impl Edge {
             events: Vec::new(),
             crossings: HashMap::new(),
             delay: ms(2),
+            names: HashMap::new(),
+            unreachable: HashSet::new(),
             start,
             packets: VecDeque::new(),
         }
@@ -422,6 +428,11 @@ impl Edge {
                         }
                         SendTo::Address { remote, .. } => (self.pods[at].address, *remote),
                     };
+                    if self.unreachable.contains(&remote) {
+                        let failed = Some(fairlead_core::input::SendFailed::Socket);
+                        self.pods[at].later.push_back((due, Input::Sent { send, failed, flow: None }));
+                        continue;
+                    }
                     self.packets.push_back(Packet { from, to: remote, bytes: message });
                     if report {
                         self.pods[at].later.push_back((due, Input::Sent { send, failed: None, flow: None }));
@@ -442,8 +453,9 @@ impl Edge {
                     let reply = self.relay.carry_out(what);
                     self.pods[at].later.push_back((due, Input::Relayed { order, reply }));
                 }
-                Output::Resolve { resolve, .. } => {
-                    self.pods[at].later.push_back((due, Input::Resolved { resolve, addresses: Vec::new() }));
+                Output::Resolve { resolve, host, .. } => {
+                    let addresses = self.names.get(&host).cloned().unwrap_or_default();
+                    self.pods[at].later.push_back((due, Input::Resolved { resolve, addresses }));
                 }
                 Output::Close { .. } => {}
                 Output::Event(Event::CallEnded(record)) => self.records.push(*record),

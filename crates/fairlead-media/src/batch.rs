@@ -211,6 +211,25 @@ impl Batch {
     }
 }
 
+/// Datagrams that the kernel has dropped since a socket was opened, because its queue was full (wraps around).
+pub fn overflowed(socket: BorrowedFd<'_>) -> Option<u32> {
+    // sock_diag(7): SK_MEMINFO_DROPS is the ninth of these numbers; old kernels have fewer.
+    const DROPS: usize = 8;
+    let mut numbers = [0_u32; DROPS + 1];
+    let mut length = size_of::<[u32; DROPS + 1]>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes, which is the size of `numbers`, and says how many it wrote.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            numbers.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    (failed == 0 && length as usize >= size_of::<[u32; DROPS + 1]>()).then_some(numbers[DROPS])
+}
+
 impl Name {
     fn read(&self, length: libc::socklen_t) -> Option<SocketAddr> {
         // SAFETY: the union is larger than the family field, which both variants have at the same place, and any bytes are
@@ -316,6 +335,18 @@ mod tests {
             batch.received().iter().map(|datagram| batch.bytes(datagram).len()).collect();
         assert_eq!(lengths, [100, LONGEST, 0]);
         assert!(batch.bytes(&batch.received()[1]).iter().all(|&byte| byte == 3));
+    }
+
+    #[test]
+    fn what_the_kernel_drops_is_known() {
+        let (phone, relay) = pair("127.0.0.1:0");
+        socket2::SockRef::from(&relay).set_recv_buffer_size(2_048).unwrap();
+        assert_eq!(overflowed(relay.as_fd()), Some(0));
+        for _ in 0..100 {
+            phone.send_to(&[0; 172], relay.local_addr().unwrap()).unwrap();
+        }
+        let dropped = overflowed(relay.as_fd()).unwrap();
+        assert!((1..100).contains(&dropped), "{dropped}");
     }
 
     #[test]

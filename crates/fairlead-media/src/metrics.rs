@@ -31,6 +31,8 @@ pub(crate) struct Metrics {
     pub received_bytes: Counter,
     pub sent: Counter,
     pub not_sent: Counter,
+    pub overflowed: Counter,
+    pub too_long: Counter,
     pub narrowed: Counter,
     pub watchers_lost: Counter,
     dropped: Family<Reason, Counter>,
@@ -52,6 +54,16 @@ impl Metrics {
         );
         media.register("packets_sent", "Datagrams sent on", self.sent.clone());
         media.register("packets_not_sent", "Datagrams that a socket did not take", self.not_sent.clone());
+        media.register(
+            "packets_overflowed",
+            "Datagrams that the kernel dropped because the queue of a relay port was full",
+            self.overflowed.clone(),
+        );
+        media.register(
+            "packets_too_long",
+            "Datagrams longer than what is relayed, dropped",
+            self.too_long.clone(),
+        );
         media.register("packets_dropped", "Datagrams dropped, by reason", self.dropped.clone());
         media.register("sessions_ended", "Sessions ended, by reason", self.ended.clone());
         media.register("orders", "Orders, and what became of them", self.orders.clone());

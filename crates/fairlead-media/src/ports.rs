@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{Config, Network, StartError};
 
-/// What a socket asks the kernel to keep for it, bytes. The kernel gives what `net.core.rmem_max` allows.
+/// What a socket asks the kernel to keep for it, bytes. Without CAP_NET_ADMIN it gives what `net.core.rmem_max` allows.
 const BUFFER: usize = 4 * 1024 * 1024;
 
 /// One port with the one after it, on one bound address.
@@ -20,6 +20,8 @@ pub(crate) struct PortPair {
     pub port: u16,
     pub rtp: UdpSocket,
     pub rtcp: UdpSocket,
+    /// What the kernel had dropped of both when it was last asked.
+    pub overflowed: [u32; 2],
 }
 
 /// Where the relay is.
@@ -75,7 +77,9 @@ pub(crate) fn open(config: &Config) -> Result<(Places, Vec<Vec<PortPair>>), Star
         for (bind, &address) in binds.iter().enumerate() {
             let opened = udp(address, port).and_then(|rtp| udp(address, port + 1).map(|rtcp| (rtp, rtcp)));
             match opened {
-                Ok((rtp, rtcp)) => owned[at % count].push(PortPair { bind, port, rtp, rtcp }),
+                Ok((rtp, rtcp)) => {
+                    owned[at % count].push(PortPair { bind, port, rtp, rtcp, overflowed: [0; 2] })
+                }
                 Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => {
                     tracing::warn!(port, %address, "RTP port is in use by somebody else and left out");
                 }
@@ -136,7 +140,10 @@ fn udp(address: IpAddr, port: u16) -> io::Result<UdpSocket> {
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
-    socket.set_recv_buffer_size(BUFFER)?;
+    // Beyond what the system allows only with CAP_NET_ADMIN.
+    if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER).is_err() {
+        socket.set_recv_buffer_size(BUFFER)?;
+    }
     socket.set_send_buffer_size(BUFFER)?;
     socket.bind(&SocketAddr::new(address, port).into())?;
     Ok(socket.into())

@@ -18,7 +18,7 @@ use rtp::{Dropped, PortId, Settings, Streams, Verdict};
 use rustix::event::epoll;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batch::{Batch, Outgoing};
+use crate::batch::{Batch, Outgoing, overflowed};
 use crate::metrics::Metrics;
 use crate::ports::PortPair;
 use crate::session::{Change, NotChanged, Session, StreamPorts};
@@ -196,6 +196,10 @@ impl Worker {
             let before = batch.received().len();
             let room = crate::batch::CAPACITY - before;
             let given = batch.receive(socket).unwrap_or(0);
+            let too_long = given.saturating_sub(batch.received().len() - before);
+            if too_long > 0 {
+                self.counts.metrics.too_long.inc_by(too_long as u64);
+            }
             self.decide(batch, before, PortId((token / 2) as u32), token % 2 == 1);
             if batch.is_full() {
                 self.relay(batch);
@@ -278,6 +282,15 @@ impl Worker {
                 Err(_) => counts.not_sent += 1,
             }
         });
+        for pair in &mut self.ports {
+            for (socket, known) in [pair.rtp.as_fd(), pair.rtcp.as_fd()].into_iter().zip(&mut pair.overflowed)
+            {
+                if let Some(now) = overflowed(socket).filter(|now| now != known) {
+                    self.counts.metrics.overflowed.inc_by(now.wrapping_sub(*known).into());
+                    *known = now;
+                }
+            }
+        }
         let silent: Vec<(SessionRef, Side)> = self
             .sessions
             .iter()

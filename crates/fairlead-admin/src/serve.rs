@@ -1,7 +1,5 @@
 //! Everything on one port: gRPC with reflection and health, REST, OpenAPI, and what kubelet and Prometheus ask.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -26,9 +24,6 @@ const LARGEST_BODY: usize = 64 * 1024;
 /// Requests that are carried out at once; more wait.
 const AT_ONCE: usize = 64;
 
-/// How long admin waits for requests that are under way when it ends.
-const LAST_REQUESTS: Duration = Duration::from_secs(3);
-
 /// Reflection could not be made of the descriptors that were built in.
 #[derive(Debug, thiserror::Error)]
 #[error("the descriptors for gRPC reflection are not readable")]
@@ -38,15 +33,17 @@ pub struct BadDescriptors(#[source] tonic_reflection::server::Error);
 pub async fn router(engine: Engine, access: Access, handles: &Handles) -> Result<Router, BadDescriptors> {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<AdminServer<AdminService>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(BadDescriptors)?;
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let engine = engine.measured(OperationMetrics::registered(&handles.metrics));
     let grpc = Routes::new(AdminServer::new(AdminService::new(engine.clone())))
         .add_service(health)
-        .add_service(reflection)
+        .add_service(described().build_v1().map_err(BadDescriptors)?)
+        // Older clients ask the version before.
+        .add_service(described().build_v1alpha().map_err(BadDescriptors)?)
         .prepare()
         .into_axum_router();
     let guarded = rest::router(engine)
@@ -62,18 +59,8 @@ pub async fn router(engine: Engine, access: Access, handles: &Handles) -> Result
 
 /// Serves until the drain says stop, and a little longer for requests that are under way.
 pub async fn serve(listener: TcpListener, router: Router, handles: &Handles) -> std::io::Result<()> {
-    let stop = handles.drain.stopping();
-    let ready = handles.health.flag("admin");
-    ready.set(true);
-    let stopped = stop.clone();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    tokio::select! {
-        served = async { serving.await } => served,
-        () = async {
-            stopped.cancelled().await;
-            tokio::time::sleep(LAST_REQUESTS).await;
-        } => Ok(()),
-    }
+    handles.health.flag("admin").set(true);
+    fairlead_runtime::http::serve(listener, router, handles.drain.stopping()).await
 }
 
 async fn openapi_json() -> impl IntoResponse {

@@ -1,5 +1,7 @@
 //! `/livez`, `/readyz` and `/metrics`: what kubelet and Prometheus ask. Without a token, without a body, cheap.
 
+mod serve;
+
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -8,7 +10,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
 use crate::metrics::{CONTENT_TYPE, Metrics};
@@ -22,10 +23,7 @@ pub fn router(health: Health, metrics: Metrics) -> Router {
         .merge(Router::new().route("/metrics", get(exposition)).with_state(metrics))
 }
 
-/// Serves `router` on a listener that is bound already, until `stop`.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
-}
+pub use serve::{CONNECTIONS, LAST_REQUESTS, serve};
 
 /// Binds, and says which address was meant when that fails.
 pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -74,6 +74,9 @@ fn operation(row: &Row) -> OperationBuilder {
     for known in row.parameters {
         operation = operation.parameter(parameter(known));
     }
+    if row.verb == Verb::Get {
+        operation = operation.parameter(parameter(&PODS));
+    }
     let text = ObjectBuilder::new().schema_type(Type::String).build();
     if let Answers::List(field) = row.answers {
         for paging in paging() {
@@ -107,6 +110,9 @@ fn operation(row: &Row) -> OperationBuilder {
     }
     operation
 }
+
+const PODS: Parameter =
+    Parameter { name: "pods", place: Place::Switch, about: "In text: append a column that names the pod." };
 
 fn parameter(known: &Parameter) -> ParameterBuilder {
     let (place, required, kind) = match known.place {

@@ -111,7 +111,7 @@ async fn answer(
     let known = |name: &str| {
         let of_row =
             row.parameters.iter().any(|parameter| parameter.name == name && parameter.place != Place::Path);
-        of_row || is_list && matches!(name, "limit" | "cursor" | "pods") || name == "pods"
+        of_row || is_list && matches!(name, "limit" | "cursor") || row.verb == Verb::Get && name == "pods"
     };
     if let Some(unknown) = query.keys().find(|name| !known(name)) {
         return Err(bad(&format!("{unknown:?} is no parameter of this path, see /openapi.json")));

@@ -1,8 +1,8 @@
 //! Everything on one port: gRPC with reflection and health, REST, OpenAPI, and what kubelet and Prometheus ask.
 
 use axum::Router;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use fairlead_proto::DESCRIPTORS;
 use fairlead_proto::admin::v1::admin_server::AdminServer;
@@ -16,6 +16,7 @@ use crate::auth::{Access, guard};
 use crate::engine::Engine;
 use crate::grpc::AdminService;
 use crate::metrics::OperationMetrics;
+use crate::rest::problem::Problem;
 use crate::{openapi, rest};
 
 /// The largest body taken, bytes: all that is asked fits into a path.
@@ -53,7 +54,7 @@ pub async fn router(engine: Engine, access: Access, handles: &Handles) -> Result
         .layer(tower::limit::GlobalConcurrencyLimitLayer::new(AT_ONCE))
         .layer(axum::middleware::from_fn_with_state(access, guard))
         .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
-        .layer(CatchPanicLayer::new());
+        .layer(CatchPanicLayer::custom(panicked));
     Ok(fairlead_runtime::http::router(handles.health.clone(), handles.metrics.clone()).merge(guarded))
 }
 
@@ -61,6 +62,12 @@ pub async fn router(engine: Engine, access: Access, handles: &Handles) -> Result
 pub async fn serve(listener: TcpListener, router: Router, handles: &Handles) -> std::io::Result<()> {
     handles.health.flag("admin").set(true);
     fairlead_runtime::http::serve(listener, router, handles.drain.stopping()).await
+}
+
+/// The panic itself is in the log, by the hook.
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this is a mistake of Fairlead; the log has more")
+        .into_response()
 }
 
 async fn openapi_json() -> impl IntoResponse {

@@ -159,6 +159,23 @@ async fn peers_are_shown_unregistered_and_qualified_by_name() {
 }
 
 #[tokio::test]
+async fn what_one_registrar_does_for_all_the_next_does_when_it_is_late() {
+    let edge = Edge::start(2, None).await;
+    edge.silence("registrar-0");
+    let (status, out, err) = sip(&edge, "unregister peer00000").await;
+    assert_eq!((status, out.as_str()), (0, "Unregistered peer 'peer00000'\n\n"));
+    assert_eq!(err, "No answer from registrar registrar-0 (did not answer in time).\n");
+}
+
+#[tokio::test]
+async fn a_contact_whose_pod_does_not_answer_is_not_qualified_and_the_pod_is_named() {
+    let edge = Edge::start(2, None).await;
+    edge.silence("signaling-1");
+    let (status, problem) = post(&edge, "/v1/peers/peer00001/qualify").await;
+    assert_eq!((status, problem["missing"][0]["pod"].as_str()), (503, Some("signaling-1")));
+}
+
+#[tokio::test]
 async fn grpc_speaks_the_same_on_the_same_port() {
     let edge = Edge::start(1200, None).await;
     let mut client = AdminClient::connect(edge.url.clone()).await.unwrap();

@@ -1,0 +1,1 @@
+//! Calls outlive the process that had them. See `tests/kill.rs`.

@@ -8,10 +8,14 @@
 `--peer NAME,IP,PID,FIRST_USER` measures another SIP server in the same run, with the same scenarios: it must know
 10,000 users from FIRST_USER on, with passwords `pwNUMBER`. CPU is user and system time of the whole process tree of the
 server, SIPp not included; every figure is CPU seconds per 1,000 operations. Nothing here fails on time.
+
+`--what relay` measures CPU per RTP packet: of the media role alone with `fairlead-rtpload` (build it in release too), of
+standalone, whose relay is reached through SIP only, with a hundred calls of SIPp that sound both ways.
 """
 
 import argparse
 import os
+import subprocess
 import sys
 import time
 
@@ -26,6 +30,7 @@ from live.sipp import Sipp, credentials  # noqa: E402
 
 A, B = ("127.0.2.1", 5070), ("127.0.2.2", 5080)
 TICKS = os.sysconf("SC_CLK_TCK")
+RTPLOAD = os.path.join(os.path.dirname(os.environ["FAIRLEAD_BIN"]), "fairlead-rtpload")
 
 
 def tree(pid):
@@ -119,8 +124,39 @@ def call(server, scenario, count, rate):
         phones.stop()
 
 
+def relay(server):
+    """CPU per relayed packet."""
+    edge = server.edge
+    if isinstance(edge, Split):
+        for calls in (100, 500, 1000):
+            subprocess.run(
+                [RTPLOAD, "load", "--relay", edge.media_grpc, "--pid", str(edge.media.pid), "--calls", str(calls)], check=True
+            )
+        subprocess.run([RTPLOAD, "floor", "--calls", "500"], check=True)
+        return
+    callers, callees = range(server.first, server.first + 100), range(server.first + 100, server.first + 200)
+    for numbers, local in ((callers, A), (callees, B)):
+        Sipp("register", server.ways_in[0], local, contact_rows(numbers[0], 100, local), calls=100, rate=200).run()
+    rows = [(str(a), str(b), credentials(str(a))) for a, b in zip(callers, callees)]
+    phones = Sipp("uas-media", server.ways_in[1], B, calls=100, limit=90).start()
+    caller = Sipp("uac-media", server.ways_in[0], A, rows, calls=100, rate=50, at_once=100, pause=25000, limit=90).start()
+    try:
+        time.sleep(8)
+        sent = "fairlead_media_packets_sent_total"
+        before, packets = sum(server.cpu().values()), edge.metrics()[sent]
+        time.sleep(12)
+        used, packets = sum(server.cpu().values()) - before, edge.metrics()[sent] - packets
+        caller.wait()
+    finally:
+        caller.stop()
+        phones.stop()
+    print(f"{server.name:12} relay, {packets / 12:.0f} packets/s: {used * 1e6 / packets:.2f} us of CPU per packet", flush=True)
+
+
 def bench(server, options):
     ratios = {}
+    if options.what == "relay":
+        relay(server)
     if options.what in ("all", "register"):
         register(server, 2000, 500, None)
         ratios["register 500/s"] = measured(server, "REGISTER (401+200) at 500/s", 8000, lambda: register(server, 8000, 500, None))
@@ -140,7 +176,7 @@ def bench(server, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=("standalone", "split", "both", "none"), default="both")
-    parser.add_argument("--what", choices=("register", "call", "all"), default="all")
+    parser.add_argument("--what", choices=("register", "call", "relay", "all"), default="all")
     parser.add_argument("--count", type=int, default=40000, help="REGISTERs of the closed loop (default 40000)")
     parser.add_argument("--scenario", default="uac", help="call scenario of tests/live/scenarios: uac with digest (default), uac-open without")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME,IP,PID,FIRST_USER")

@@ -149,7 +149,7 @@ fn main() -> anyhow::Result<()> {
             let relay = load.relay.ok_or_else(|| anyhow::anyhow!("--relay or --map is wanted"))?;
             let before = pid.as_ref().map(cpu::Of::used).transpose()?;
             let (ordered, calls) =
-                runtime.block_on(orders::order(orders::elsewhere(relay), &load.streams))?;
+                runtime.block_on(async { orders::order(orders::elsewhere(relay), &load.streams).await })?;
             if let (Some(before), Some(pid)) = (before, &pid) {
                 print_setup(before, pid.used()?, calls.len());
             }

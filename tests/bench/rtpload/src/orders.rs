@@ -22,7 +22,7 @@ pub struct Ordered {
     sessions: Vec<SessionRef>,
 }
 
-/// A relay elsewhere.
+/// A relay elsewhere. Must be called inside a tokio runtime.
 pub fn elsewhere(at: SocketAddr) -> Arc<dyn RelayPort> {
     Arc::new(RelayClient::new(connection(at), TraceHooks::default()))
 }

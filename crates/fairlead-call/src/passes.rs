@@ -9,14 +9,17 @@ use sip_wire::{Header, Message, Method};
 /// Headers of a request that pass, by method.
 pub fn request_headers(method: &Method) -> &'static [Header] {
     match method {
-        Method::Invite => {
-            &[Header::Subject, Header::Priority, Header::AcceptLanguage, Header::ContentDisposition]
-        }
+        Method::Invite => &[Header::Subject, Header::Priority, Header::AcceptLanguage],
         Method::Bye | Method::Cancel => &[Header::Reason],
-        Method::Info => &[Header::InfoPackage, Header::ContentDisposition],
-        Method::Message => {
-            &[Header::Subject, Header::Date, Header::ContentDisposition, Header::ContentLanguage]
-        }
+        // The body passes as it is, and with it what says how to read it.
+        Method::Info => &[Header::InfoPackage, Header::ContentDisposition, Header::ContentEncoding],
+        Method::Message => &[
+            Header::Subject,
+            Header::Date,
+            Header::ContentDisposition,
+            Header::ContentEncoding,
+            Header::ContentLanguage,
+        ],
         _ => &[],
     }
 }

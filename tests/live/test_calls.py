@@ -9,6 +9,7 @@ from live.process import wait_until
 from live.sipp import Sipp, all_succeed, credentials
 
 A, B = ("127.0.2.1", 5070), ("127.0.2.2", 5080)
+PATIENT = "type=friend\nhost=dynamic\nqualify=no\nring_time=2\n"
 CALLERS, CALLEES = range(10000, 10020), range(10100, 10120)
 
 
@@ -40,13 +41,14 @@ def nothing_is_left(edge):
 class Calls(unittest.TestCase):
     def test_every_way_a_call_can_go(self):
         for shape in BOTH:
-            with self.subTest(shape.kind), shape(users(10000, 200)) as edge:
+            with self.subTest(shape.kind), shape(users(10000, 200, template=PATIENT)) as edge:
                 register(self, edge)
                 for uac, uas, options in (
                     ("uac", "uas", {"pause": 300}),
                     ("uac-busy", "uas-busy", {}),
                     ("uac-cancel", "uas-rings", {}),
                     ("uac-hold", "uas-hold", {}),
+                    ("uac-unavailable", "uas-rings", {}),
                 ):
                     with self.subTest(uac):
                         call(self, edge, uac, uas, **options)

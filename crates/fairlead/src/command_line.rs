@@ -8,7 +8,9 @@ use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use fairlead_runtime::settings::{Layers, Setting, Settings, Table};
 
-use crate::settings::{AdminSettings, MediaSettings, RegistrarSettings, SignalingSettings, StandaloneSettings};
+use crate::settings::{
+    AdminSettings, MediaSettings, RegistrarSettings, SignalingSettings, StandaloneSettings,
+};
 use fairlead_runtime::common::CommonSettings;
 use fairlead_runtime::telemetry::TelemetrySettings;
 
@@ -93,7 +95,12 @@ fn role(role: &Role) -> Command {
 
 fn flag(setting: &'static Setting) -> Arg {
     let default = setting.default.map(|texts| format!(" [default: {}]", texts.join(" "))).unwrap_or_default();
-    let help = format!("{} ({}){default} [environment: {}]", setting.help.trim(), setting.allowed, setting.environment);
+    let help = format!(
+        "{} ({}){default} [environment: {}]",
+        setting.help.trim(),
+        setting.allowed,
+        setting.environment
+    );
     let arg = Arg::new(setting.name)
         .long(setting.name)
         .help(help)
@@ -127,7 +134,14 @@ fn sip() -> Command {
         .after_help(format!("{}\n\nExample: fairlead sip show peers like ^20", fairlead_admin::cli::usage()))
         .arg(admin_url())
         .arg(admin_token())
-        .arg(Arg::new("words").value_name("WORDS").num_args(1..).required(true).trailing_var_arg(true).allow_hyphen_values(true))
+        .arg(
+            Arg::new("words")
+                .value_name("WORDS")
+                .num_args(1..)
+                .required(true)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true),
+        )
 }
 
 fn check_config() -> Command {
@@ -155,7 +169,13 @@ fn print() -> Command {
             Command::new("settings")
                 .about("Every setting of every role with its default, as a TOML file or a page")
                 .after_help("Example: fairlead print settings > fairlead.toml")
-                .arg(Arg::new("format").long("format").value_name("FORMAT").value_parser(["toml", "markdown"]).default_value("toml")),
+                .arg(
+                    Arg::new("format")
+                        .long("format")
+                        .value_name("FORMAT")
+                        .value_parser(["toml", "markdown"])
+                        .default_value("toml"),
+                ),
         )
         .subcommand(
             Command::new("openapi")
@@ -173,10 +193,12 @@ pub fn layers(matches: &ArgMatches) -> anyhow::Result<Layers> {
         layers.check_file(TABLES)?;
     }
     // Several roles share a setting: each flag is taken once.
-    let names: BTreeSet<&str> = TABLES.iter().flat_map(|table| table.settings).map(|setting| setting.name).collect();
+    let names: BTreeSet<&str> =
+        TABLES.iter().flat_map(|table| table.settings).map(|setting| setting.name).collect();
     for name in names {
         if let Ok(Some(values)) = matches.try_get_raw(name) {
-            let texts = values.map(|value| text(name, value.to_owned())).collect::<anyhow::Result<Vec<_>>>()?;
+            let texts =
+                values.map(|value| text(name, value.to_owned())).collect::<anyhow::Result<Vec<_>>>()?;
             layers = layers.with_flag(name, texts);
         }
     }
@@ -207,7 +229,16 @@ mod tests {
     #[test]
     fn flags_reach_the_layers() {
         let matches = command()
-            .try_get_matches_from(["fairlead", "media", "--registrar", "a:1", "--registrar", "b:2", "--rtp-ports", "1-2"])
+            .try_get_matches_from([
+                "fairlead",
+                "media",
+                "--registrar",
+                "a:1",
+                "--registrar",
+                "b:2",
+                "--rtp-ports",
+                "1-2",
+            ])
             .unwrap();
         let (_, role) = matches.subcommand().unwrap();
         let read = MediaSettings::read(&layers(role).unwrap()).unwrap();

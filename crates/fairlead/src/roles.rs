@@ -18,7 +18,9 @@ use fairlead_runtime::settings::{Layers, Settings};
 use fairlead_runtime::telemetry::{Telemetry, TelemetrySettings};
 
 use crate::command_line::layers;
-use crate::settings::{AdminSettings, MediaSettings, RegistrarSettings, SignalingSettings, StandaloneSettings};
+use crate::settings::{
+    AdminSettings, MediaSettings, RegistrarSettings, SignalingSettings, StandaloneSettings,
+};
 
 mod admin;
 mod media;
@@ -30,9 +32,15 @@ mod standalone;
 pub fn run(word: &str, matches: &ArgMatches) -> anyhow::Result<()> {
     let layers = layers(matches)?;
     match word {
-        "standalone" => start(Role::Signaling, "standalone", &layers, StandaloneSettings::read(&layers)?, standalone::run),
-        "registrar" => start(Role::Registrar, word, &layers, RegistrarSettings::read(&layers)?, registrar::run),
-        "signaling" => start(Role::Signaling, word, &layers, SignalingSettings::read(&layers)?, signaling::run),
+        "standalone" => {
+            start(Role::Signaling, "standalone", &layers, StandaloneSettings::read(&layers)?, standalone::run)
+        }
+        "registrar" => {
+            start(Role::Registrar, word, &layers, RegistrarSettings::read(&layers)?, registrar::run)
+        }
+        "signaling" => {
+            start(Role::Signaling, word, &layers, SignalingSettings::read(&layers)?, signaling::run)
+        }
         "media" => start(Role::Media, word, &layers, MediaSettings::read(&layers)?, media::run),
         "admin" => start(Role::Admin, word, &layers, AdminSettings::read(&layers)?, admin::run),
         other => bail!("there is no role {other}"),
@@ -62,7 +70,8 @@ where
 {
     let common = CommonSettings::read(layers)?;
     let telemetry = TelemetrySettings::read(layers)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("could not start")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("could not start")?;
     let ended = runtime.block_on(async {
         let who = common.identity(role);
         let traced = telemetry.otlp_endpoint.is_some();
@@ -125,7 +134,10 @@ fn registrars(names: &[HostPort], who: &Identity) -> anyhow::Result<Arc<Registra
 /// How traces cross gRPC in this process.
 fn trace(traced: bool) -> TraceHooks {
     if traced {
-        TraceHooks { inject: fairlead_runtime::trace::inject, follow: fairlead_runtime::trace::follow_metadata }
+        TraceHooks {
+            inject: fairlead_runtime::trace::inject,
+            follow: fairlead_runtime::trace::follow_metadata,
+        }
     } else {
         TraceHooks::default()
     }

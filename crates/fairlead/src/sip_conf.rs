@@ -64,7 +64,8 @@ mod tests {
         std::fs::write(at("sip.conf"), "[general]\n#include phones/*.conf\n").unwrap();
         std::fs::create_dir(at("phones")).unwrap();
         for name in ["b.conf", "a.conf", "c.conf~"] {
-            std::fs::write(at("phones").join(name), format!("[{name}]\ntype=peer\nhost=dynamic\nsecret=x\n")).unwrap();
+            std::fs::write(at("phones").join(name), format!("[{name}]\ntype=peer\nhost=dynamic\nsecret=x\n"))
+                .unwrap();
         }
         let conf = load(&at("sip.conf")).unwrap();
         let names: Vec<&str> = conf.peers.iter().map(|peer| peer.name.as_str()).collect();
@@ -90,7 +91,10 @@ mod tests {
     fn the_example_is_without_warnings() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples/sip.conf");
         let conf = load(&path).unwrap();
-        assert_eq!(conf.diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
+        assert_eq!(
+            conf.diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            Vec::<String>::new()
+        );
         assert_eq!(conf.peers.len(), 2);
     }
 }

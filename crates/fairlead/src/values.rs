@@ -62,7 +62,9 @@ impl Advertise {
     pub fn is_for(&self, listen: &Listen) -> bool {
         self.network == listen.network
             && match self.host.parse::<IpAddr>() {
-                Ok(address) => address.is_ipv4() == listen.bind.is_ipv4() || listen.bind.ip().is_unspecified(),
+                Ok(address) => {
+                    address.is_ipv4() == listen.bind.is_ipv4() || listen.bind.ip().is_unspecified()
+                }
                 Err(_) => true,
             }
     }
@@ -116,7 +118,9 @@ impl SettingValue for RtpAddress {
 fn network(text: &str) -> Result<(&str, &str), BadValue> {
     match text.split_once('=') {
         None => Ok(("", text)),
-        Some((name, rest)) if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') => {
+        Some((name, rest))
+            if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') =>
+        {
             Ok((name, rest))
         }
         Some(_) => Err(BadValue),
@@ -140,7 +144,9 @@ mod tests {
         assert_eq!((listen.network.as_str(), listen.transport, listen.routed), ("", Transport::Udp, false));
         let listen = Listen::parse("lan=tcp:10.0.0.1:5070,routed").unwrap();
         assert_eq!((listen.network.as_str(), listen.bind.port(), listen.routed), ("lan", 5070, true));
-        for bad in ["udp", "udp:5060", "sctp:1.2.3.4:5060", "=udp:1.2.3.4:1", "udp:1.2.3.4:1,x", "tls:1.2.3.4:1"] {
+        for bad in
+            ["udp", "udp:5060", "sctp:1.2.3.4:5060", "=udp:1.2.3.4:1", "udp:1.2.3.4:1,x", "tls:1.2.3.4:1"]
+        {
             assert!(Listen::parse(bad).is_err(), "{bad}");
         }
     }
@@ -155,6 +161,10 @@ mod tests {
         assert!(v6.is_for(&listen("udp:[fd00::1]:5060")) && !v6.is_for(&listen("udp:10.0.0.1:5060")));
         assert!(name.is_for(&listen("lan=udp:10.0.0.1:5060")) && !name.is_for(&listen("udp:10.0.0.1:5060")));
         assert_eq!(v6.port, Some(5070));
-        assert!(Advertise::parse("a b").is_err() && Advertise::parse("[x]").is_err() && Advertise::parse("h:0").is_err());
+        assert!(
+            Advertise::parse("a b").is_err()
+                && Advertise::parse("[x]").is_err()
+                && Advertise::parse("h:0").is_err()
+        );
     }
 }

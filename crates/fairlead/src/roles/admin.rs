@@ -1,8 +1,8 @@
 //! `fairlead admin`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -50,7 +50,8 @@ impl Door {
         let access = Access::new(self.token, self.token_file.as_deref(), self.listen)?;
         let listener = fairlead_runtime::http::bind(self.listen).await?;
         let engine = Engine::new(directory, self.deadline);
-        let router = serve::router(engine, access, handles).await.context("could not build the admin port")?;
+        let router =
+            serve::router(engine, access, handles).await.context("could not build the admin port")?;
         let serving = handles.clone();
         handles.drain.spawn(async move {
             if let Err(failed) = serve::serve(listener, router, &serving).await {

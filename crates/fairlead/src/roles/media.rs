@@ -62,22 +62,33 @@ impl Rtp {
         let advertised = |wanted: fn(&IpAddr) -> bool| {
             self.advertise.iter().filter(|a| a.network == name).map(|a| a.address).find(wanted)
         };
-        let v4 = match self.bind_of(IpAddr::is_ipv4, Ipv4Addr::UNSPECIFIED.into(), advertised(IpAddr::is_ipv4)) {
-            Some((IpAddr::V4(bind), Some(IpAddr::V4(advertise)))) => Some(Place { bind, advertise: Some(advertise) }),
-            Some((IpAddr::V4(bind), _)) => Some(Place { bind, advertise: None }),
-            _ => None,
-        };
-        let v6 = match self.bind_of(IpAddr::is_ipv6, Ipv6Addr::UNSPECIFIED.into(), advertised(IpAddr::is_ipv6)) {
-            Some((IpAddr::V6(bind), Some(IpAddr::V6(advertise)))) => Some(Place { bind, advertise: Some(advertise) }),
-            Some((IpAddr::V6(bind), _)) => Some(Place { bind, advertise: None }),
-            _ => None,
-        };
+        let v4 =
+            match self.bind_of(IpAddr::is_ipv4, Ipv4Addr::UNSPECIFIED.into(), advertised(IpAddr::is_ipv4)) {
+                Some((IpAddr::V4(bind), Some(IpAddr::V4(advertise)))) => {
+                    Some(Place { bind, advertise: Some(advertise) })
+                }
+                Some((IpAddr::V4(bind), _)) => Some(Place { bind, advertise: None }),
+                _ => None,
+            };
+        let v6 =
+            match self.bind_of(IpAddr::is_ipv6, Ipv6Addr::UNSPECIFIED.into(), advertised(IpAddr::is_ipv6)) {
+                Some((IpAddr::V6(bind), Some(IpAddr::V6(advertise)))) => {
+                    Some(Place { bind, advertise: Some(advertise) })
+                }
+                Some((IpAddr::V6(bind), _)) => Some(Place { bind, advertise: None }),
+                _ => None,
+            };
         Network { name: name.to_owned(), v4, v6 }
     }
 
     /// What a family is bound to and advertises. Where no address to bind is given it is the advertised one if that is
     /// an address of this host, so that packets leave from where phones are told to send; else every address.
-    fn bind_of(&self, family: fn(&IpAddr) -> bool, all: IpAddr, advertised: Option<IpAddr>) -> Option<(IpAddr, Option<IpAddr>)> {
+    fn bind_of(
+        &self,
+        family: fn(&IpAddr) -> bool,
+        all: IpAddr,
+        advertised: Option<IpAddr>,
+    ) -> Option<(IpAddr, Option<IpAddr>)> {
         let is_ours = |address: &IpAddr| std::net::UdpSocket::bind((*address, 0)).is_ok();
         let bind = if self.bind.is_empty() {
             advertised.filter(is_ours).or_else(|| is_ours(&all).then_some(all))

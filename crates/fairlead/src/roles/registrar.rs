@@ -25,7 +25,8 @@ pub async fn run(settings: RegistrarSettings, start: Start) -> anyhow::Result<Li
         None => fairlead_conf::read_text("(no sip.conf)", "[general]\n")?,
     };
     let store: Arc<dyn Store> = Arc::new(
-        RedisStore::open(RedisSettings::new(settings.redis.expose())).context("could not use the redis URL")?,
+        RedisStore::open(RedisSettings::new(settings.redis.expose()))
+            .context("could not use the redis URL")?,
     );
     let listener = TcpListener::bind(settings.listen_grpc)
         .await
@@ -35,10 +36,9 @@ pub async fn run(settings: RegistrarSettings, start: Start) -> anyhow::Result<Li
         None => listener.local_addr()?,
     };
     let me = member(&start.handles.who, Role::Registrar, reached);
-    let registrar = start
-        .handles
-        .metrics
-        .register(|registry| Registrar::new(store, RegistrarConfig::new(me), conf.general, conf.peers, registry));
+    let registrar = start.handles.metrics.register(|registry| {
+        Registrar::new(store, RegistrarConfig::new(me), conf.general, conf.peers, registry)
+    });
     serve(listener, Arc::clone(&registrar), &start.handles);
     start.handles.health.flag("registrar").set(true);
     tracing::info!(grpc = %reached, "the registrar is up");

@@ -44,9 +44,9 @@ pub async fn run(settings: StandaloneSettings, start: Start) -> anyhow::Result<L
     };
     let as_registrar = identity(Role::Registrar);
     let me = member(&as_registrar.who, Role::Registrar, nowhere);
-    let registrar = handles
-        .metrics
-        .register(|registry| Registrar::new(store, RegistrarConfig::new(me), conf.general, conf.peers, registry));
+    let registrar = handles.metrics.register(|registry| {
+        Registrar::new(store, RegistrarConfig::new(me), conf.general, conf.peers, registry)
+    });
 
     let as_media = identity(Role::Media);
     let rtp = Rtp {
@@ -56,13 +56,16 @@ pub async fn run(settings: StandaloneSettings, start: Start) -> anyhow::Result<L
         hear_first: settings.rtp_hear_first,
         workers: settings.rtp_workers,
     };
-    let relay = fairlead_media::run(&rtp.config(as_media.who.pod), None, registrar.clone(), &as_media, trace(traced)).await?;
+    let relay =
+        fairlead_media::run(&rtp.config(as_media.who.pod), None, registrar.clone(), &as_media, trace(traced))
+            .await?;
 
     let config = config(listeners(&listen, &settings.advertise), None, settings.shards, traced)?;
     let relays = Arc::new(OwnRelay(Arc::new(relay.clone())));
     let signaling = Signaling::start(config, registrar.clone(), relays, handles.clone()).await?;
 
-    let door = |handles: &fairlead_runtime::common::Handles, role| (handles.who.pod, handles.who.name.clone(), role);
+    let door =
+        |handles: &fairlead_runtime::common::Handles, role| (handles.who.pod, handles.who.name.clone(), role);
     let together = Together {
         registrars: vec![pod_door(door(&as_registrar, Role::Registrar), registrar)],
         signaling: vec![pod_door(door(&handles, Role::Signaling), Arc::new(signaling.operator()))],
@@ -79,7 +82,8 @@ pub async fn run(settings: StandaloneSettings, start: Start) -> anyhow::Result<L
 }
 
 fn open(state: &Path) -> anyhow::Result<FileStore> {
-    std::fs::create_dir_all(state).with_context(|| format!("could not make the state folder {}", state.display()))?;
+    std::fs::create_dir_all(state)
+        .with_context(|| format!("could not make the state folder {}", state.display()))?;
     let path = state.join(STORE);
     FileStore::open(&path).with_context(|| format!("could not open the store {}", path.display()))
 }
@@ -104,6 +108,9 @@ fn from_sip_conf(general: &GeneralFull) -> anyhow::Result<Vec<Listen>> {
     Ok(listen)
 }
 
-fn pod_door<P: ?Sized>((pod, name, role): (fairlead_model::id::PodRef, String, Role), port: Arc<P>) -> PodDoor<P> {
+fn pod_door<P: ?Sized>(
+    (pod, name, role): (fairlead_model::id::PodRef, String, Role),
+    port: Arc<P>,
+) -> PodDoor<P> {
     PodDoor { pod, name, role, port }
 }

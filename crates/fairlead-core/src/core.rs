@@ -11,6 +11,7 @@
 //! * [`drive`]: what calls want done
 //! * [`dialog_requests`]: requests of calls on their way to the next hop
 //! * [`ways`]: networks, next hops, what is our own address
+//! * [`tell`]: what the registrar has to hear in the end
 //! * [`flows`]: a phone's packet moves its flow
 //! * [`qualify`], [`checkpoint`], [`operator`]
 
@@ -52,6 +53,7 @@ mod qualify;
 mod receive;
 mod register;
 mod respond;
+mod tell;
 mod ways;
 
 pub use operator::Statistics;
@@ -104,6 +106,7 @@ pub struct Core {
     qualify: qualify::Qualifier,
     sources: flows::Sources,
     gone: flows::Gone,
+    untold: HashMap<u64, tell::Told>,
     timers: Timers<Timer>,
     renewal: Scheduled,
     number: u64,
@@ -173,6 +176,7 @@ enum Asked {
     Locate { call: CallRef, ticket: Ticket, leg: LegRef },
     Challenge { call: CallRef, ticket: Ticket, proxy: bool },
     Checkpoint { call: CallRef },
+    Told(tell::Told),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +199,8 @@ enum Timer {
     Call(CallRef),
     Qualify(u64),
     Renew,
+    TellAgain(u64),
+    Checkpoint(CallRef),
 }
 
 impl Core {
@@ -226,6 +232,7 @@ impl Core {
             qualify: qualify::Qualifier::default(),
             sources: flows::Sources::default(),
             gone: flows::Gone::default(),
+            untold: HashMap::new(),
             timers: Timers::default(),
             renewal: Scheduled::default(),
             number: 0,
@@ -308,6 +315,8 @@ impl Core {
                 }
                 Timer::Qualify(number) => self.qualify_due(number, now),
                 Timer::Renew => self.renew(now),
+                Timer::TellAgain(number) => self.tell_again(number),
+                Timer::Checkpoint(call) => self.confirmed(call, now),
             }
         }
         self.drain_transactions(now);
@@ -357,10 +366,13 @@ impl Core {
         self.outputs.push_back(Output::Ask(Envelope { id, key, deadline: ASK_DEADLINE, ask }));
     }
 
-    /// Tells; nobody waits for the answer.
+    /// Tells; nobody waits for the answer. What would be held for ever if it got lost is told again until it is heard.
     fn tell(&mut self, ask: Ask) {
-        let id = AskRef(self.next_number());
         let key = self.fresh_key();
+        if tell::must_arrive(&ask) {
+            return self.tell_surely(ask, key, 0);
+        }
+        let id = AskRef(self.next_number());
         self.outputs.push_back(Output::Ask(Envelope { id, key, deadline: TELL_DEADLINE, ask }));
     }
 

@@ -428,3 +428,24 @@ fn a_call_to_a_closed_connection_is_flow_lost_at_once() {
     assert_eq!(statuses, [100, 480]);
     assert_eq!(core.calls(), 0);
 }
+
+#[test]
+fn an_info_passes_with_its_body_and_its_refusal_comes_back() {
+    let mut lab = Lab::new();
+    let (mut zoe, _) = lab.up();
+    zoe.cseq += 1;
+    let text = format!(
+        "INFO {} SIP/2.0\nVia: SIP/2.0/UDP {ZOE};branch=z9hG4bKinfo;rport\nMax-Forwards: 3\nFrom: {}\nTo: {}\nCall-ID: zoes\n\
+         CSeq: {} INFO\nInfo-Package: dtmf\nX-Other: 1\nContent-Type: application/dtmf-relay\nContent-Length: 8\n\nSignal=5",
+        zoe.target, zoe.from, zoe.to, zoe.cseq
+    );
+    lab.say(ZOE, &text);
+    let info = lab.asked(YAN, &Method::Info);
+    assert_eq!((info.body(), info.content_type()), (&b"Signal=5"[..], Some("application/dtmf-relay")));
+    assert_eq!(info.header(Header::InfoPackage), Some("dtmf"));
+    assert_eq!(info.max_forwards().unwrap().unwrap(), 2);
+    assert!(info.header_named("X-Other").is_none());
+    lab.answer(YAN, &info, 415, "");
+    assert!(lab.statuses(ZOE).contains(&415));
+    lab.end(zoe);
+}

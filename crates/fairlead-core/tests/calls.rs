@@ -274,3 +274,32 @@ fn a_caller_who_never_acknowledges_is_ended() {
     assert_eq!(scene.edge().records[0].ended_by, "failure");
     assert_eq!(scene.bob().live_calls(), 0);
 }
+
+#[test]
+fn what_the_registrar_has_to_hear_is_told_again_until_it_is_heard() {
+    let mut scene = Scene::new();
+    let call = scene.ann_calls("bob");
+    scene.sim.run_for(ms(3_000));
+    scene.edge().registrar.away = true;
+    scene.sim.tell(scene.ann, |ann: &mut Phone, now| ann.hang_up(call, now));
+    scene.sim.run_for(ms(20_000));
+    assert_eq!(scene.edge().pods[0].core.calls(), 0, "the call is over all the same");
+    assert!(!scene.edge().registrar.slots.is_empty() && !scene.edge().registrar.checkpoints.is_empty());
+    scene.edge().registrar.away = false;
+    scene.quiet();
+}
+
+#[test]
+fn a_record_that_could_not_be_written_is_written_as_it_is_later() {
+    let mut scene = Scene::new();
+    let call = scene.ann_calls("bob");
+    scene.sim.run_for(ms(900));
+    scene.edge().registrar.away = true;
+    scene.sim.run_for(ms(1_500));
+    assert_eq!((scene.ann().live_calls(), scene.edge().registrar.checkpoints.len()), (1, 0));
+    scene.edge().registrar.away = false;
+    scene.sim.run_for(ms(5_000));
+    assert_eq!(scene.edge().registrar.checkpoints.len(), 1);
+    scene.sim.tell(scene.ann, |ann: &mut Phone, now| ann.hang_up(call, now));
+    scene.quiet();
+}

@@ -105,9 +105,15 @@ impl Core {
                 self.with_call(call, now, |call, now| call.challenge_answered(ticket, proxy, value, now));
             }
             // Another pod has adopted the call: it is not ours any more (fencing).
-            Some(Asked::Checkpoint { call }) => {
-                if let Ok(Answer::Refused(_)) = answer {
-                    self.let_go(call);
+            Some(Asked::Checkpoint { call }) => match answer {
+                Ok(Answer::Refused(_)) => self.let_go(call),
+                Ok(_) => {}
+                // As it is then, not as it was now.
+                Err(_) => self.timers.add(now.mono + checkpoint::AGAIN, Timer::Checkpoint(call)),
+            },
+            Some(Asked::Told(told)) => {
+                if answer.is_err() {
+                    self.not_heard(told, now);
                 }
             }
             None => {}

@@ -6,6 +6,9 @@ use fairlead_model::checkpoint::CheckpointRecord;
 
 use super::*;
 
+/// A record that could not be written is written again after this.
+pub(super) const AGAIN: Duration = Duration::from_secs(3);
+
 impl Core {
     /// A call reached a confirmed state.
     pub(super) fn confirmed(&mut self, reference: CallRef, now: Now) {

@@ -52,6 +52,7 @@ impl Core {
             && self.transactions.is_empty()
             && self.asks.is_empty()
             && self.orders.is_empty()
+            && self.untold.is_empty()
     }
 
     /// The legs of calls that are not over.

@@ -111,11 +111,8 @@ impl Core {
                 // As it is then, not as it was now.
                 Err(_) => self.timers.add(now.mono + checkpoint::AGAIN, Timer::Checkpoint(call)),
             },
-            Some(Asked::Told(told)) => {
-                if answer.is_err() {
-                    self.not_heard(told, now);
-                }
-            }
+            Some(Asked::Told(told)) if answer.is_err() => self.not_heard(told, now),
+            Some(Asked::Told(_)) => {}
             None => {}
         }
     }

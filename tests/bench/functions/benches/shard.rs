@@ -143,7 +143,8 @@ fn hear(core: &mut Core, from: &str, message: Bytes, now: Now) -> Vec<Bytes> {
 
 fn find(sent: &[Bytes], start: &str) -> Message {
     let found = sent.iter().find(|message| message.starts_with(start.as_bytes()));
-    Message::parse(found.unwrap_or_else(|| panic!("no {start}")).clone()).expect("ours")
+    assert!(found.is_some(), "no {start}");
+    Message::parse(found.cloned().unwrap_or_default()).expect("ours")
 }
 
 fn head(method: &str, uri: &str, number: u64, cseq: u32, to: &str, more: &str, body: &str) -> Bytes {

@@ -50,6 +50,8 @@ pub use write::ALLOW;
 
 /// How long nobody may stay silent before the next contact is tried.
 pub const SILENCE: Duration = Duration::from_secs(5);
+/// How long it may take until an attempt's INVITE is out: its name looked up, its slot taken, its offer rewritten.
+pub const PREPARING: Duration = Duration::from_secs(15);
 /// Timer C (RFC 3261 §16.6 step 11): more than three minutes without a new provisional response.
 pub const TIMER_C: Duration = Duration::from_secs(181);
 /// So many contacts are tried at most.

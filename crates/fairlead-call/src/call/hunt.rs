@@ -42,7 +42,7 @@ impl Call {
             dialog: None,
             acks: Acks::default(),
             session: None,
-            silent_until: None,
+            silent_until: Some(now.mono + PREPARING),
             rings_until: None,
             timer_c: None,
             facts: Facts::new(true, now.wall),
@@ -133,7 +133,11 @@ impl Call {
                 continue;
             }
             let cause = if due(attempt.silent_until) {
-                Cause::Silent
+                match attempt.state {
+                    AttemptState::Preparing => Cause::FlowLost,
+                    AttemptState::Offering => Cause::NoRelay,
+                    _ => Cause::Silent,
+                }
             } else if due(attempt.rings_until) {
                 if attempt.state == AttemptState::Proceeding { Cause::RangOut } else { Cause::Silent }
             } else if due(attempt.timer_c) {

@@ -91,7 +91,7 @@ pub struct Core {
     challenger: Option<Challenger>,
     general: General,
     trusted: Vec<ipnet::IpNet>,
-    briefed: Option<u64>,
+    briefed: bool,
     draining: bool,
     transactions: Transactions<User>,
     servers: HashMap<u64, Server>,
@@ -218,7 +218,7 @@ impl Core {
             challenger: None,
             general: General::default(),
             trusted: Vec::new(),
-            briefed: None,
+            briefed: false,
             draining: false,
             transactions: Transactions::new(table, hash),
             servers: HashMap::new(),
@@ -322,12 +322,10 @@ impl Core {
         self.drain_transactions(now);
     }
 
-    /// Keys, members, `[general]`: an older briefing is ignored.
+    /// Keys, members, `[general]`. Whoever holds the stream leaves out older ones: each registrar counts by itself, so
+    /// that here a lower number may well be the newer briefing, of another registrar.
     fn brief(&mut self, briefing: &Arc<Briefing>) {
-        if self.briefed.is_some_and(|version| briefing.version < version) {
-            return;
-        }
-        self.briefed = Some(briefing.version);
+        self.briefed = true;
         self.router.brief(briefing);
         let keys = briefing.nonce_keys.iter().map(|key| NonceKey::new(key.id, key.epoch, &key.key)).collect();
         let algorithms: Vec<Algorithm> =

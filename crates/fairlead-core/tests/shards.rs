@@ -130,3 +130,18 @@ fn a_full_shard_refuses_new_calls_with_retry_after() {
     assert_eq!(answers.iter().filter(|answer| **answer == (503, true)).count(), 25);
     assert!(core.statistics().transactions <= 10);
 }
+
+#[test]
+fn the_briefing_of_another_registrar_is_taken_though_it_counts_lower() {
+    let mut core = shard(0);
+    let theirs = options("x", &tag(PODS[1], 2));
+    assert_eq!(done(&mut core, theirs.clone(), flow(PODS[0])), Ok((PODS[1], Some(2))));
+    let mut other = (*briefing(&PODS[..1], &[])).clone();
+    other.version = 0;
+    core.handle(Input::Briefed(other.into()), now());
+    let mut router = Router::new(PODS[0], 4);
+    router.brief(&briefing(&PODS[..1], &[]));
+    let Belongs::Here(ShardRef(owner)) = router.route(&theirs) else { panic!("that pod is gone") };
+    let wanted = if owner == 0 { Err(481) } else { Ok((PODS[0], Some(owner))) };
+    assert_eq!(done(&mut core, theirs, flow(PODS[0])), wanted);
+}

@@ -68,7 +68,7 @@ impl Call {
 
     /// The callee's answer, in its 2xx or already in a provisional response.
     fn answer_came(&mut self, number: AttemptRef, tag: &str, sdp: Option<Bytes>, now: Now) {
-        let early = self.early(number, tag, sdp.as_ref());
+        let early = self.early(number, tag, sdp.as_ref(), true);
         let told = self.a.early.get(early).and_then(|early| early.described.clone());
         let known = sdp.clone().or_else(|| told.as_ref().map(|(described, _)| described.clone()));
         if let (Some(attempt), Some(sdp)) = (self.attempt(number), known) {
@@ -105,7 +105,7 @@ impl Call {
             return;
         }
         let tag = self.attempt(number).and_then(|a| a.dialog.as_ref().map(|d| d.remote_tag.clone()));
-        let early = self.early(number, &tag.unwrap_or_default(), None);
+        let early = self.early(number, &tag.unwrap_or_default(), None, true);
         let told = self.a.early.get_mut(early).and_then(|early| early.negotiation.send_offer(sdp).ok());
         match told {
             Some(told) => self.tell_answer(early, told, now),

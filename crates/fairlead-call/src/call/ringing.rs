@@ -78,7 +78,7 @@ impl Call {
         let b_tag = response.to_tag().unwrap_or_default().to_string();
         // An unreliable provisional response cannot carry an offer (§13.2.1), only a first look at the answer.
         let sdp = if self.a.offer.is_some() { write::sdp_of(response) } else { None };
-        let early = self.early(number, &b_tag, sdp.as_ref());
+        let early = self.early(number, &b_tag, sdp.as_ref(), false);
         match (sdp, self.a.early.get(early).and_then(|early| early.described.clone())) {
             (Some(sdp), None) => {
                 self.order_answer(
@@ -114,8 +114,15 @@ impl Call {
     }
 
     /// The early dialog of leg A that stands for one of leg B: found by the callee's tag and by what it answered,
-    /// since a caller takes the first answer of a dialog and no other (§13.2.1).
-    pub(super) fn early(&mut self, number: AttemptRef, b_tag: &str, sdp: Option<&Bytes>) -> usize {
+    /// since a caller takes the first answer of a dialog and no other (§13.2.1). One that is `answered` gets its own, however
+    /// many there were.
+    pub(super) fn early(
+        &mut self,
+        number: AttemptRef,
+        b_tag: &str,
+        sdp: Option<&Bytes>,
+        answered: bool,
+    ) -> usize {
         let fits = |early: &EarlyA| {
             early.attempt == number
                 && early.b_tag == b_tag
@@ -128,7 +135,7 @@ impl Call {
         if let Some(at) = self.a.early.iter().rposition(fits) {
             return at;
         }
-        if self.a.early.len() >= MAX_EARLY {
+        if self.a.early.len() >= MAX_EARLY && !answered {
             return self.a.early.len() - 1;
         }
         let index = u16::try_from(self.a.early.len()).unwrap_or(u16::MAX);

@@ -116,7 +116,7 @@ impl Core {
         self.sources.note_local(flow);
         // Connections never move; without keys there is no registrar to ask.
         if flow.transport == Transport::Udp
-            && self.briefed.is_some()
+            && self.briefed
             && self.sources.wants_question(flow.remote, now.mono)
         {
             self.tell(Ask::MoveFlow { flow: *flow });

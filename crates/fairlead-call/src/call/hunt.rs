@@ -75,7 +75,15 @@ impl Call {
 
     /// The registrar gave a call slot for an attempt's peer, or (`Some`) why not.
     pub fn occupied(&mut self, number: AttemptRef, refused: Option<Cause>, now: Now) {
+        let ending = self.is_ending();
         let Some(attempt) = self.attempt(number) else { return };
+        if ending {
+            if refused.is_none() {
+                // The slot came after all were given back.
+                self.outputs.push_back(Output::Tell(Ask::Release { call: self.reference }));
+            }
+            return;
+        }
         if let Some(cause) = refused {
             if attempt.state == AttemptState::Preparing {
                 self.leave(number, cause, Vec::new(), now);

@@ -104,6 +104,10 @@ impl Core {
         answer: Result<Answer, AskFailed>,
         now: Now,
     ) {
+        if !self.calls.contains_key(&call) {
+            // The slot came after the call was over and forgotten.
+            return self.tell(Ask::Release { call });
+        }
         let refused = match answer {
             Ok(Answer::Done) => None,
             Ok(_) => Some(Cause::CallLimit),

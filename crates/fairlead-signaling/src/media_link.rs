@@ -369,3 +369,6 @@ async fn watch_relay(relay: Arc<dyn RelayPort>, until: CancellationToken, tell: 
         pause = (pause * 2).min(Duration::from_secs(2));
     }
 }
+
+#[cfg(test)]
+mod tests;

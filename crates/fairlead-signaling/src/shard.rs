@@ -4,6 +4,8 @@
 //! to the links in a bounded queue and comes back as news.
 
 mod send;
+#[cfg(test)]
+mod tests;
 mod wake;
 
 use std::collections::{HashMap, VecDeque};
@@ -36,6 +38,10 @@ use crate::resolver::Resolver;
 
 /// The longest sleep: a loop that does not turn at least this often is not well.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// How long a new shard leaves packets where they are while it has no keys: they wait in the system's buffers, which is
+/// better than a 503 for whoever registers while a pod starts.
+const DEAF: Duration = Duration::from_secs(3);
 
 /// A listener's UDP socket.
 #[derive(Debug)]
@@ -86,6 +92,8 @@ pub(crate) struct Shard<M> {
     /// What the machine does is part of this.
     span: Span,
     overflow: u32,
+    /// Packets are not looked at before this, unless the first briefing comes.
+    deaf_until: Option<Instant>,
     /// Calls that began and are not over.
     calls: usize,
     stopped: bool,
@@ -140,6 +148,7 @@ impl<M: Machine> Shard<M> {
             qualifying: Vec::new(),
             span: Span::none(),
             overflow: 0,
+            deaf_until: Some(Instant::now() + DEAF),
             calls: 0,
             stopped: false,
         }
@@ -230,7 +239,10 @@ impl<M: Machine> Shard<M> {
             News::RelayEvent(event) => self.input(Input::RelayEvent(event)),
             News::Resolved { resolve, addresses } => self.input(Input::Resolved { resolve, addresses }),
             News::Sent { send, failed, flow } => self.input(Input::Sent { send, failed, flow }),
-            News::Briefed(briefing) => self.input(Input::Briefed(briefing)),
+            News::Briefed(briefing) => {
+                self.deaf_until = None;
+                self.input(Input::Briefed(briefing));
+            }
             News::Command(command) => self.input(Input::Command(command)),
             News::Query(query) => self.query(query),
             News::Drain => self.input(Input::Drain),

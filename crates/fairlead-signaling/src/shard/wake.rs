@@ -36,12 +36,17 @@ impl Batch {
 impl<M: Machine> Shard<M> {
     /// Fills the batch, which is empty; it stays so when a timer is due.
     pub(super) async fn wake(&mut self, batch: &mut Batch) {
-        let longest = Instant::now() + LONGEST_SLEEP;
+        let now = Instant::now();
+        let deaf = self.deaf_until.filter(|until| *until > now);
+        let longest = deaf.unwrap_or(now + LONGEST_SLEEP);
         let until = self.machine.poll_timeout().map_or(longest, |at| at.min(longest));
         let mut sleep = pin!(tokio::time::sleep_until(until.into()));
         poll_fn(|cx| {
             // A closed queue is one whose other ends are gone: the role ends, and Stop says so.
             let _ = self.inlets.news.poll_recv_many(cx, &mut batch.news, MOST * 4);
+            if deaf.is_some() {
+                return if batch.is_empty() { sleep.as_mut().poll(cx) } else { Poll::Ready(()) };
+            }
             let _ = self.inlets.connections.poll_recv_many(cx, &mut batch.connections, MOST);
             let _ = self.inlets.handed.poll_recv_many(cx, &mut batch.handed, MOST);
             for listening in &mut self.udp {

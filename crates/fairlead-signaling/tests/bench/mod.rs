@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fairlead_model::ask::{
-    Answer, Ask, AskFailed, AskRef, Contacts, Envelope, IdempotencyKey, Refusal, RegisterRequest, Registered,
+    Admitted, Answer, Ask, AskFailed, AskRef, Contacts, Envelope, IdempotencyKey, Refusal, RegisterRequest,
+    Registered, Target,
 };
 use fairlead_model::flow::Transport;
 use fairlead_model::id::{PodRef, UnixMillis};
@@ -19,7 +20,7 @@ use fairlead_runtime::drain::Drain;
 use fairlead_runtime::health::Health;
 use fairlead_runtime::identity::Identity;
 use fairlead_runtime::metrics::Metrics;
-use fairlead_signaling::{Config, Listener, RemoteRelays, Signaling};
+use fairlead_signaling::{Config, Listener, Relays, RemoteRelays, Signaling};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -42,6 +43,10 @@ pub struct Inner {
     pub asked: Mutex<Vec<Ask>>,
     pub keys: Mutex<Vec<IdempotencyKey>>,
     pub members: Mutex<Vec<Member>>,
+    /// `traceparent`s that came with questions.
+    pub traces: Mutex<Vec<String>>,
+    /// Where every admitted INVITE goes; without one it is refused.
+    pub target: Mutex<Option<Target>>,
     pub streams: AtomicUsize,
     /// Takes questions and answers none.
     pub deaf: AtomicBool,
@@ -57,6 +62,8 @@ impl Registrar {
             asked: Mutex::default(),
             keys: Mutex::default(),
             members: Mutex::default(),
+            traces: Mutex::default(),
+            target: Mutex::default(),
             streams: AtomicUsize::new(0),
             deaf: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -102,7 +109,13 @@ impl Registrar {
     fn answer(&self, ask: &Ask) -> Result<Answer, AskFailed> {
         Ok(match ask {
             Ask::Register(register) => Answer::Registered(registered(register)),
-            Ask::Admit(_) => Answer::Refused(Refusal::new(404, "Not Found")),
+            Ask::Admit(_) => match self.target.lock().clone() {
+                Some(target) => Answer::Admitted(Box::new(Admitted {
+                    caller: target.policy.clone(),
+                    targets: vec![target],
+                })),
+                None => Answer::Refused(Refusal::new(404, "Not Found")),
+            },
             Ask::Owner { .. } => Answer::NotOwned,
             Ask::Locate { .. } => Answer::Located(None),
             Ask::QualifyList => Answer::QualifyList(Vec::new()),
@@ -153,7 +166,10 @@ impl RegistrarPort for Registrar {
                                 return;
                             }
                         }
-                        Some(Up::Beat { .. } | Up::Traces(_)) => {}
+                        Some(Up::Traces(list)) => {
+                            this.traces.lock().extend(list.into_iter().map(|(_, traceparent)| traceparent));
+                        }
+                        Some(Up::Beat { .. }) => {}
                     },
                     _ = changed.recv() => {
                         if this.gone.load(Ordering::SeqCst) {
@@ -189,6 +205,15 @@ impl Pod {
         shards: u8,
         change: impl FnOnce(&mut Config),
     ) -> Self {
+        Self::with_relays(registrar, shards, Arc::new(RemoteRelays::default()), change).await
+    }
+
+    pub async fn with_relays(
+        registrar: Arc<dyn RegistrarPort>,
+        shards: u8,
+        relays: Arc<dyn Relays>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let mut config = Config::new(
             vec![Listener::new(Transport::Udp, any), Listener::new(Transport::Tcp, any)],
@@ -204,7 +229,6 @@ impl Pod {
             drain: Drain::new(),
         };
         let (health, drain) = (handles.health.clone(), handles.drain.clone());
-        let relays = Arc::new(RemoteRelays::default());
         let signaling = Signaling::start(config, registrar, relays, handles).await.unwrap();
         eventually("the pod is ready", || health.not_ready().is_empty()).await;
         let (udp, tcp) = (signaling.bound()[0].1, signaling.bound()[1].1);

@@ -36,6 +36,8 @@ class Hosts:
 
     def __exit__(self, *_):
         for name in self.addresses:
+            # A namespace takes its end of the wire along only after a while.
+            run("ip", "link", "delete", f"to-{name}")
             run("ip", "netns", "delete", name)
         run("ip", "link", "delete", "wire")
 

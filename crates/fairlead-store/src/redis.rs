@@ -168,8 +168,7 @@ async fn send_batches(mut batches: mpsc::Receiver<Batch>, keeper: Arc<Keeper>) {
 
 /// Sends the steps of some batches as one pipeline, and hands the results back.
 async fn send(batches: Vec<Batch>, keeper: Arc<Keeper>) {
-    let errands: Vec<Errand> =
-        batches.iter().flat_map(|batch| batch.steps.iter().map(encode)).collect();
+    let errands: Vec<Errand> = batches.iter().flat_map(|batch| batch.steps.iter().map(encode)).collect();
     let mut results = carry_out(&errands, &keeper).await.into_iter();
     for Batch { steps, done } in batches {
         let mine = results.by_ref().take(steps.len()).collect();

@@ -50,8 +50,8 @@ pub static GENERAL_OPTIONS: &[Opt] = &[
         NotYet,
         field!(websocket_write_timeout_ms = |v| number(v, 1, 60_000)),
     ),
-    Opt::new("tcpauthtimeout", Yes, field!(tcp_auth_timeout = |v| number(v, 1, 86_400))),
-    Opt::new("tcpauthlimit", Yes, field!(tcp_auth_limit = |v| number(v, 1, 1_000_000))),
+    Opt::new("tcpauthtimeout", NotYet, field!(tcp_auth_timeout = |v| number(v, 1, 86_400))),
+    Opt::new("tcpauthlimit", NotYet, field!(tcp_auth_limit = |v| number(v, 1, 1_000_000))),
     Opt::new("tlsverifyclient", Never, |_, _, _| Ok(())),
     Opt::new("tls*", NotYet, |general, key, value| {
         general.tls.retain(|(known, _)| known != key);

@@ -53,6 +53,7 @@ mod qualify;
 mod receive;
 mod register;
 mod respond;
+mod stray;
 mod tell;
 mod ways;
 
@@ -110,6 +111,7 @@ pub struct Core {
     timers: Timers<Timer>,
     renewal: Scheduled,
     number: u64,
+    strays: stray::Strays,
     counts: operator::Counts,
     outputs: VecDeque<Output>,
 }
@@ -130,6 +132,8 @@ enum Of {
 
 /// A request that came in and is in a transaction.
 #[derive(Debug)]
+    /// The BYE to who answered when everybody had forgotten.
+    Stray,
 struct Server {
     transaction: TransactionId,
     request: Message,
@@ -237,6 +241,7 @@ impl Core {
             renewal: Scheduled::default(),
             number: 0,
             counts: operator::Counts::default(),
+            strays: stray::Strays::default(),
             outputs: VecDeque::new(),
         }
     }

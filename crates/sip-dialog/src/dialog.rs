@@ -111,6 +111,29 @@ impl Dialog {
         })
     }
 
+    /// As who sent an INVITE of which only the 2xx is left: the transaction and whoever wanted it are gone, and it is to
+    /// be acknowledged and ended (§13.2.2.4). The Contact must be there: nothing else says where to.
+    pub fn of_answer(response: &Message) -> Result<Dialog, DialogError> {
+        let number = response.cseq().map_err(|_| DialogError::CSeq)?.number;
+        response.from().map_err(|_| DialogError::Party)?;
+        response.to().map_err(|_| DialogError::Party)?;
+        let mut route_set = record_routes(response)?;
+        route_set.reverse();
+        Ok(Dialog {
+            call_id: response.call_id().to_owned(),
+            local_tag: response.from_tag().map(|tag| tag.to_string()).unwrap_or_default(),
+            remote_tag: response.to_tag().ok_or(DialogError::NoTag)?.to_string(),
+            local: response.header(Header::From).unwrap_or_default().to_owned(),
+            remote: response.header(Header::To).unwrap_or_default().to_owned(),
+            local_cseq: number.min(CSEQ_END - 1),
+            remote_cseq: None,
+            remote_target: target(response)?.ok_or(DialogError::Contact)?,
+            route_set,
+            secure: false,
+            state: State::Confirmed,
+        })
+    }
+
     /// What identifies it.
     pub fn id(&self) -> DialogId {
         DialogId {

@@ -66,6 +66,20 @@ impl Call {
         }
     }
 
+    /// A 2xx to the INVITE of an attempt whose transaction is over: it was given up by a timer, and the callee answers
+    /// nevertheless, or its ACK got lost. Handled as one that crossed our CANCEL.
+    pub fn late_answer(&mut self, number: AttemptRef, response: &Message, now: Now) {
+        let cseq = |message: &Message| message.cseq().map(|cseq| cseq.number).ok();
+        let invited = self.pending.iter().find(|pending| {
+            pending.done
+                && matches!(pending.kind, PendingKind::Invite(known) if known == number)
+                && pending.sent.as_ref().and_then(cseq) == cseq(response)
+        });
+        if let Some(ticket) = invited.map(|pending| pending.ticket) {
+            self.answered(number, ticket, response, now);
+        }
+    }
+
     /// The callee's answer, in its 2xx or already in a provisional response.
     fn answer_came(&mut self, number: AttemptRef, tag: &str, sdp: Option<Bytes>, now: Now) {
         let early = self.early(number, tag, sdp.as_ref(), true);

@@ -60,7 +60,7 @@ impl Core {
                 _ => {}
             },
             Received::Absorbed => {}
-            Received::Stray => self.event(Event::Dropped { reason: "stray_response" }),
+            Received::Stray => self.stray(response, flow, now),
         }
     }
 
@@ -147,7 +147,8 @@ impl Core {
                 self.with_call(reference, now, |call, now| call.failed(ticket, why, now));
             }
             User::Client { of: Of::Qualify(number), .. } => self.qualify_failed(*number, now),
-            User::Server { .. } => {}
+            // Whoever answered so late does not hear its BYE either.
+            User::Client { of: Of::Stray, .. } | User::Server { .. } => {}
         }
     }
 

@@ -64,11 +64,15 @@ impl Call {
 
     /// Passes INFO or MESSAGE to the other leg.
     fn pass(&mut self, leg: LegRef, server: ServerRef, request: &Message) {
-        let Some(other) = self.side_of(leg).map(|side| self.leg_of(side.other())).filter(|_| self.is_up())
-        else {
-            // Before the answer there is nobody to pass it to; after the end nobody any more.
-            let status = if self.is_ending() { 481 } else { 480 };
-            return self.refuse_request(leg, server, request, status, "");
+        // From the 200 on both legs are dialogs, whether the caller's ACK has come or got lost (§12.1.1).
+        let both = !self.is_ending() && self.a.dialog.is_some();
+        let Some(other) = self.side_of(leg).map(|side| self.leg_of(side.other())).filter(|_| both) else {
+            // After the end there is nobody to pass it to. Before the answer there is nobody yet: 480 would end the
+            // usage of the dialog (RFC 5057 §5.1), 500 with Retry-After only this request.
+            return match self.is_ending() {
+                true => self.refuse_request(leg, server, request, 481, ""),
+                false => self.refuse_request_later(leg, server, request, 500),
+            };
         };
         let passing =
             self.pending.iter().filter(|p| !p.done && matches!(p.kind, PendingKind::Pass { .. })).count();

@@ -13,6 +13,11 @@ impl Call {
         let Some(reinvite) = up.reinvite.as_ref().filter(|reinvite| reinvite.server == server) else {
             return;
         };
+        if reinvite.ticket.is_none() {
+            // §9.2: nobody was asked yet. What the relay will say of the offer is waited for no more.
+            self.waits.retain(|(_, wait)| !matches!(wait, Wait::ReOffer));
+            return self.reinvite_refused(487, Vec::new(), now);
+        }
         // The other leg's final response, 487 or a 200 that crossed the CANCEL, answers the INVITE as always.
         if let Some(ticket) = reinvite.ticket.filter(|ticket| self.is_open(*ticket)) {
             self.outputs.push_back(Output::Cancel { ticket, passed });

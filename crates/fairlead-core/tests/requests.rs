@@ -7,7 +7,7 @@ mod common;
 use common::*;
 use fairlead_core::input::Input;
 use fairlead_core::output::Output;
-use fairlead_model::ask::Ask;
+use fairlead_model::ask::{Ask, Refusal};
 use fairlead_testkit::{NodeRef, Plan, Sim};
 use sip_wire::{Header, Message};
 
@@ -153,6 +153,25 @@ fn rfc3261_8_2_2_2_the_same_request_by_another_path_is_482() {
     assert_eq!(lab.say(INVITE)[0].status(), Some(100));
     let other = lab.say(&INVITE.replace("z9hG4bK-1", "z9hG4bK-2"));
     assert_eq!(other[0].status(), Some(482));
+}
+
+#[test]
+fn rfc3261_8_2_6_1_a_100_returns_the_timestamp() {
+    let mut lab = Lab::new();
+    let one = target("bob", ip("198.51.100.77:5060"));
+    lab.sim.node::<Edge>(lab.edge).registrar.targets.insert("bob".to_owned(), vec![one]);
+    let answers = lab.say(&INVITE.replace("Contact:", "Timestamp: 54.2\nContact:"));
+    assert_eq!((answers[0].status(), answers[0].header(Header::Timestamp)), (Some(100), Some("54.2")));
+}
+
+#[test]
+fn rfc3261_21_4_16_a_421_says_what_is_required() {
+    let mut lab = Lab::new();
+    lab.sim.node::<Edge>(lab.edge).registrar.refuses = Some(Refusal::new(421, "Extension Required"));
+    let register =
+        INVITE.replace("INVITE", "REGISTER").replace("Contact:", "Path: <sip:p.example;lr>\nContact:");
+    let answer = lab.say(&register).pop().unwrap();
+    assert_eq!((answer.status(), answer.header(Header::Require)), (Some(421), Some("path")));
 }
 
 #[test]

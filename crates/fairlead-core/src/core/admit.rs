@@ -208,7 +208,12 @@ impl Core {
         match answer {
             Ok(Answer::Challenge { stale }) => self.challenge(server, stale, now),
             Ok(Answer::Refused(refusal)) => {
-                self.refuse(server, Refused { refusal, headers: Vec::new(), reason: "registrar" }, now);
+                let headers = match refusal.status {
+                    // §21.4.16: a 421 lists what is required. Path is all that we ever require (RFC 3327 §5.3).
+                    421 => vec![(Header::Require, "path".to_owned())],
+                    _ => Vec::new(),
+                };
+                self.refuse(server, Refused { refusal, headers, reason: "registrar" }, now);
             }
             Ok(_) => {
                 self.refuse(server, Refused::new(500, "Server Internal Error", "registrar_confused"), now)

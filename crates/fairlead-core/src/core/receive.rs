@@ -48,6 +48,10 @@ impl Core {
     }
 
     fn response(&mut self, response: &Message, flow: &Flow, now: Now) {
+        // §8.1.3.3: with a second Via it was for somebody before us, and went astray.
+        if response.values(Header::Via).nth(1).is_some() {
+            return self.event(Event::Dropped { reason: "second_via" });
+        }
         match self.transactions.handle_response(response, now.mono) {
             Received::ForUser(id) => match self.transactions.user(id).cloned() {
                 Some(User::Client { of: Of::Call(reference, ticket), .. }) => {

@@ -171,7 +171,7 @@ impl Core {
         let Some(known) = self.servers.get(&server) else { return };
         let (ip, port) = (known.flow.remote.ip(), known.flow.remote.port());
         let writer = known.request.response(100, "Trying");
-        let writer = if known.forced {
+        let mut writer = if known.forced {
             writer.top_via_received_forced(ip, port)
         } else {
             writer.top_via_received(ip, port)
@@ -197,6 +197,10 @@ fn push_refusal(writer: &mut ResponseWriter, refusal: &Refusal) {
     if let Some(seconds) = refusal.retry_after {
         writer.push(Header::RetryAfter, &seconds.to_string());
     }
+        // §8.2.6.1: whoever measures the round trip gets its stamp back.
+        if let Some(stamp) = known.request.header(Header::Timestamp) {
+            writer.push(Header::Timestamp, stamp);
+        }
     if let Some(seconds) = refusal.min_expires {
         writer.push(Header::MinExpires, &seconds.to_string());
     }

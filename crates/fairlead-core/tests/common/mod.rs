@@ -36,6 +36,10 @@ pub fn ms(value: u64) -> Duration {
 /// What the registrar of the tests knows.
 #[derive(Default)]
 pub struct Registrar {
+    /// What every REGISTER gets, when it is refused.
+    pub refuses: Option<Refusal>,
+    /// What everybody gets who asks to be let in.
+    pub strangers: Option<Refusal>,
     /// Targets of names that are configured rather than registered.
     pub targets: HashMap<String, Vec<Target>>,
     /// Registered contacts: URI and flow.
@@ -92,6 +96,9 @@ impl Registrar {
             return Err(AskFailed::Unreachable);
         }
         Ok(match ask {
+            Ask::Register(_) if self.refuses.is_some() => {
+                Answer::Refused(self.refuses.clone().unwrap_or_else(|| Refusal::new(500, "")))
+            }
             Ask::Register(request) => {
                 self.asked.push("register");
                 let Contacts::List(list) = &request.contacts else {

@@ -449,3 +449,144 @@ fn an_info_passes_with_its_body_and_its_refusal_comes_back() {
     assert!(lab.statuses(ZOE).contains(&415));
     lab.end(zoe);
 }
+
+#[test]
+fn rfc3261_13_2_2_4_who_answers_when_all_is_forgotten_gets_ack_and_bye() {
+    let mut lab = Lab::new();
+    let (mut zoe, invite, _) = lab.ring();
+    lab.branch -= 1;
+    lab.ask(&mut zoe, "CANCEL", "");
+    // The callee is deaf to its CANCEL for 64*T1 (§9.1).
+    lab.quiet();
+    for _ in 0..2 {
+        lab.answer(YAN, &invite, 200, SDP);
+    }
+    assert_eq!((lab.count(YAN, &Method::Ack), lab.count(YAN, &Method::Bye)), (2, 1));
+    let (ack, bye) = (lab.asked(YAN, &Method::Ack), lab.asked(YAN, &Method::Bye));
+    assert_eq!((ack.header(Header::CSeq), bye.header(Header::CSeq)), (Some("1 ACK"), Some("2 BYE")));
+    for request in [&ack, &bye] {
+        assert_eq!(request.request_uri(), format!("sip:{YAN}"));
+        assert_eq!(
+            (request.call_id(), request.header(Header::From)),
+            (invite.call_id(), invite.header(Header::From))
+        );
+        assert_eq!(request.to_tag().as_deref(), Some("t"));
+    }
+    lab.answer(YAN, &bye, 200, "");
+    lab.quiet();
+}
+
+#[test]
+fn a_2xx_under_names_that_are_not_ours_is_left_alone() {
+    let mut lab = Lab::new();
+    let (mut zoe, invite, _) = lab.ring();
+    lab.branch -= 1;
+    lab.ask(&mut zoe, "CANCEL", "");
+    lab.quiet();
+    let ok = String::from_utf8(invite.response(200, "OK").to_tag("t").finish().to_vec()).unwrap();
+    let ok = ok.replace("\r\n\r\n", &format!("\r\nContact: <sip:{YAN}>\r\n\r\n"));
+    lab.say(YAN, &ok.replace(invite.call_id(), "invented").replace("\r\n", "\n"));
+    assert_eq!((lab.count(YAN, &Method::Ack), lab.count(YAN, &Method::Bye)), (0, 0));
+}
+
+#[test]
+fn who_answers_after_timer_b_gets_ack_and_bye_while_another_rings() {
+    let mut lab = Lab::new();
+    let mut second = target("yin", ip(YAN));
+    second.ring_time = 0;
+    let targets = vec![target("yan", ip(YAN)), second];
+    lab.edge().registrar.targets.insert("yan".to_owned(), targets);
+    let mut zoe = Dialog {
+        me: ZOE,
+        target: "sip:yan@edge.example".to_owned(),
+        from: "<sip:zoe@edge.example>;tag=z".to_owned(),
+        to: "<sip:yan@edge.example>".to_owned(),
+        call_id: "zoes".to_owned(),
+        cseq: 0,
+    };
+    lab.ask(&mut zoe, "INVITE", SDP);
+    let first = lab.asked(YAN, &Method::Invite);
+    // Five seconds of silence, then the next contact rings.
+    lab.sim.run_for(ms(6_000));
+    let ringing = lab.asked(YAN, &Method::Invite);
+    assert_ne!(ringing.call_id(), first.call_id());
+    lab.answer(YAN, &ringing, 180, "");
+    lab.sim.run_for(ms(40_000));
+    lab.answer(YAN, &first, 200, SDP);
+    let (ack, bye) = (lab.asked(YAN, &Method::Ack), lab.asked(YAN, &Method::Bye));
+    assert_eq!((ack.call_id(), bye.call_id()), (first.call_id(), first.call_id()));
+    lab.answer(YAN, &bye, 200, "");
+    assert_eq!(lab.edge().pods[0].core.calls(), 1, "the other one still rings");
+    lab.answer(YAN, &ringing, 486, "");
+    assert!(lab.statuses(ZOE).contains(&486));
+    lab.quiet();
+}
+
+#[test]
+fn rfc3261_8_1_3_3_a_response_with_a_second_via_is_not_for_us() {
+    let mut lab = Lab::new();
+    let (_, invite, _) = lab.ring();
+    let busy = String::from_utf8(invite.response(486, "Busy").to_tag("t").finish().to_vec()).unwrap();
+    let astray = busy.replacen("\r\nFrom:", "\r\nVia: SIP/2.0/UDP 203.0.113.1;branch=z9hG4bKx\r\nFrom:", 1);
+    lab.say(YAN, &astray.replace("\r\n", "\n"));
+    assert!(!lab.statuses(ZOE).contains(&486));
+    lab.say(YAN, &busy.replace("\r\n", "\n"));
+    assert!(lab.statuses(ZOE).contains(&486));
+    lab.quiet();
+}
+
+#[test]
+fn an_info_passes_from_the_200_on_and_before_it_ends_no_dialog() {
+    let mut lab = Lab::new();
+    let (mut zoe, invite, _) = lab.ring();
+    let ringing = lab.sim.node::<Wire>(lab.zoe).response(180).unwrap();
+    zoe.to = ringing.header(Header::To).unwrap().to_owned();
+    zoe.target = ringing.contact().unwrap().unwrap().uri.as_str().to_owned();
+    lab.ask(&mut zoe, "INFO", "");
+    // RFC 5057 §5.1: 480 would end the usage.
+    let refused = lab.sim.node::<Wire>(lab.zoe).response(500).unwrap();
+    assert!(refused.header(Header::RetryAfter).is_some());
+    lab.answer(YAN, &invite, 200, SDP);
+    let mut yan = Dialog {
+        me: YAN,
+        target: invite.contact().unwrap().unwrap().uri.as_str().to_owned(),
+        from: format!("{};tag=t", invite.header(Header::To).unwrap()),
+        to: invite.header(Header::From).unwrap().to_owned(),
+        call_id: invite.call_id().to_owned(),
+        cseq: 0,
+    };
+    // The caller's ACK is lost; a digit of the callee reaches the caller all the same.
+    lab.ask(&mut yan, "INFO", "");
+    let info = lab.asked(ZOE, &Method::Info);
+    lab.answer(ZOE, &info, 200, "");
+    assert!(lab.statuses(YAN).contains(&200));
+    zoe.cseq = 1;
+    lab.ask(&mut zoe, "ACK", "");
+    zoe.cseq = 2;
+    lab.end(zoe);
+}
+
+#[test]
+fn rfc3261_9_2_a_reinvite_is_cancelled_before_the_other_leg_hears_of_it() {
+    let mut lab = Lab::new();
+    let (mut zoe, _) = lab.up();
+    let invites = lab.count(YAN, &Method::Invite);
+    // The relay takes its time.
+    lab.edge().delay = ms(200);
+    lab.ask(&mut zoe, "INVITE", SDP);
+    let branch = lab.branch;
+    lab.branch -= 1;
+    lab.ask(&mut zoe, "CANCEL", "");
+    assert_eq!(lab.branch, branch);
+    assert!(lab.statuses(ZOE).contains(&487));
+    lab.sim.run_for(ms(1_000));
+    assert_eq!(lab.count(YAN, &Method::Invite), invites);
+    lab.edge().delay = ms(0);
+    // The next one goes through.
+    lab.ask(&mut zoe, "ACK", "");
+    lab.ask(&mut zoe, "INVITE", SDP);
+    let invite = lab.asked(YAN, &Method::Invite);
+    lab.answer(YAN, &invite, 200, SDP);
+    lab.ask(&mut zoe, "ACK", "");
+    lab.end(zoe);
+}

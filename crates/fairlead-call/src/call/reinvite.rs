@@ -24,7 +24,7 @@ impl Call {
             None => {}
         }
         let offer = write::sdp_of(request);
-        if offer.is_none() && !request.body().is_empty() {
+        if offer.is_none() && !request.body().is_empty() && !write::body_is_optional(request) {
             return self.refuse_request(leg, server, request, 415, "Unsupported Content-Type");
         }
         up.reinvite = Some(Reinvite {

@@ -12,10 +12,23 @@ use crate::leg::NextHop;
 /// What we understand inside a call.
 pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE";
 
+/// Whether whoever cannot read the body may act as if there were none (RFC 3261 §20.11).
+pub fn body_is_optional(message: &Message) -> bool {
+    message
+        .header(Header::ContentDisposition)
+        .and_then(|value| sip_wire::Params::find(&value[value.find(';')?..], "handling"))
+        .is_some_and(|handling| handling.eq_ignore_ascii_case("optional"))
+}
+
+/// Whether the body is written in a coding, which nobody here reads.
+fn is_encoded(message: &Message) -> bool {
+    message.values(Header::ContentEncoding).any(|coding| !coding.eq_ignore_ascii_case("identity"))
+}
+
 /// The session description of a message, if it has one: the body, or the first such part of a multipart body
 /// (RFC 5621 §3.1).
 pub(super) fn sdp_of(message: &Message) -> Option<Bytes> {
-    if message.body().is_empty() {
+    if message.body().is_empty() || is_encoded(message) {
         return None;
     }
     if message.content_is("application/sdp") {

@@ -126,6 +126,10 @@ fn check_body(request: &Message) -> Result<(), Refused> {
     if *request.method() != Method::Invite || request.body().is_empty() {
         return Ok(());
     }
+    // §20.11: then it is as if there were none.
+    if fairlead_call::call::body_is_optional(request) {
+        return Ok(());
+    }
     let encoded =
         request.values(Header::ContentEncoding).any(|coding| !coding.eq_ignore_ascii_case("identity"));
     if encoded {

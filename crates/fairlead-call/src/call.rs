@@ -54,6 +54,8 @@ pub const SILENCE: Duration = Duration::from_secs(5);
 pub const PREPARING: Duration = Duration::from_secs(15);
 /// Timer C (RFC 3261 §16.6 step 11): more than three minutes without a new provisional response.
 pub const TIMER_C: Duration = Duration::from_secs(181);
+/// A caller hears of a phone that rings this often at least (RFC 3261 §13.3.1.1).
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(60);
 /// So many contacts are tried at most.
 pub const MAX_TARGETS: usize = 16;
 /// So many early dialogs of leg A are kept; more forks share the last.
@@ -141,11 +143,21 @@ struct LegA {
     /// The INVITE's offer, if it had one.
     offer: Option<Bytes>,
     early: Vec<EarlyA>,
+    /// The last provisional response, and when it is sent again.
+    progress: Option<Progress>,
     dialog: Option<Dialog>,
     /// The offer/answer machine; until the 200 each early dialog goes on with a copy of it.
     negotiation: Negotiation,
     acks: Acks,
     facts: Facts,
+}
+
+/// A provisional response to the caller.
+#[derive(Debug)]
+struct Progress {
+    status: u16,
+    message: Bytes,
+    again: Instant,
 }
 
 /// An early dialog of leg A: one for each dialog of leg B that answered the offer in its own way.
@@ -370,6 +382,7 @@ impl Call {
                 outlet: opening.outlet,
                 offer,
                 early: Vec::new(),
+                progress: None,
                 dialog: None,
                 negotiation,
                 acks: Acks::default(),
@@ -424,6 +437,7 @@ impl Call {
         attempts
             .chain([
                 self.last_wait(),
+                self.progress_due(),
                 self.deadline.map(|deadline| deadline.mono),
                 self.ok.as_ref().and_then(|ok| ok.unacknowledged.poll_timeout()),
             ])
@@ -434,6 +448,7 @@ impl Call {
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.
     pub fn handle_timeout(&mut self, now: Now) {
         self.repeat_ok(now);
+        self.repeat_progress(now);
         self.time_attempts(now);
         if self.last_wait().is_some_and(|at| at <= now.mono) {
             self.waits.clear();

@@ -590,3 +590,46 @@ fn rfc3261_9_2_a_reinvite_is_cancelled_before_the_other_leg_hears_of_it() {
     lab.ask(&mut zoe, "ACK", "");
     lab.end(zoe);
 }
+
+#[test]
+fn rfc3261_13_3_1_1_a_caller_hears_every_minute_that_it_rings() {
+    let mut lab = Lab::new();
+    let mut patient = target("yan", ip(YAN));
+    patient.ring_time = 0;
+    lab.edge().registrar.targets.insert("yan".to_owned(), vec![patient]);
+    let (_, invite, _) = lab.ring();
+    let heard = |lab: &mut Lab| lab.statuses(ZOE).iter().filter(|status| **status == 180).count();
+    assert_eq!(heard(&mut lab), 1);
+    lab.sim.run_for(ms(59_000));
+    assert_eq!(heard(&mut lab), 1);
+    lab.sim.run_for(ms(65_000));
+    assert_eq!(heard(&mut lab), 3);
+    lab.answer(YAN, &invite, 486, "");
+    lab.quiet();
+    assert_eq!(heard(&mut lab), 3);
+}
+
+#[test]
+fn rfc3261_20_11_a_body_that_need_not_be_read_is_as_none() {
+    let mut lab = Lab::new();
+    let (mut zoe, _) = lab.up();
+    for (disposition, passes) in [("signal;handling=optional", true), ("signal;handling=required", false)] {
+        zoe.cseq += 1;
+        let text = format!(
+            "INVITE {} SIP/2.0\nVia: SIP/2.0/UDP {ZOE};branch=z9hG4bKopt{};rport\nMax-Forwards: 70\nFrom: {}\nTo: {}\n\
+             Call-ID: zoes\nCSeq: {} INVITE\nContact: <sip:{ZOE}>\nContent-Type: application/isup\n\
+             Content-Disposition: {disposition}\nContent-Length: 1\n\nx",
+            zoe.target, zoe.cseq, zoe.from, zoe.to, zoe.cseq
+        );
+        let before = lab.count(YAN, &Method::Invite);
+        lab.say(ZOE, &text);
+        assert_eq!(lab.count(YAN, &Method::Invite) > before, passes, "{disposition}");
+        assert_eq!(lab.statuses(ZOE).contains(&415), !passes, "{disposition}");
+        if passes {
+            let invite = lab.asked(YAN, &Method::Invite);
+            assert!(invite.body().is_empty());
+            lab.answer(YAN, &invite, 488, "");
+        }
+    }
+    lab.end(zoe);
+}

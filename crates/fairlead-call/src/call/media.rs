@@ -56,7 +56,7 @@ impl Call {
         match wait {
             Wait::Offer(number) => self.offer_described(number, &sdp, now),
             Wait::EarlyAnswer { early, status, body } => {
-                self.early_answer_described(early, status, body, &sdp)
+                self.early_answer_described(early, status, body, &sdp, now)
             }
             Wait::Answer { early, body } => self.answer_described(early, body, &sdp, now),
             Wait::LateOffer(number) => self.late_offer_described(number, &sdp, now),

@@ -126,6 +126,7 @@ impl Call {
                 outlet: a.outlet,
                 offer: None,
                 early: Vec::new(),
+                progress: None,
                 dialog: Some(a.dialog.resumed()),
                 negotiation: a.negotiation,
                 acks: Acks::default(),

@@ -88,16 +88,23 @@ impl Call {
                     Wait::EarlyAnswer { early, status, body: sdp },
                 );
             }
-            (Some(_), Some((_, told))) => self.tell_progress(early, status, Some(told)),
-            (None, _) => self.tell_progress(early, status, None),
+            (Some(_), Some((_, told))) => self.tell_progress(early, status, Some(told), now),
+            (None, _) => self.tell_progress(early, status, None, now),
         }
     }
 
     /// The relay has rewritten an early answer.
-    pub(super) fn early_answer_described(&mut self, early: usize, status: u16, body: Bytes, sdp: &Bytes) {
+    pub(super) fn early_answer_described(
+        &mut self,
+        early: usize,
+        status: u16,
+        body: Bytes,
+        sdp: &Bytes,
+        now: Now,
+    ) {
         let Some(told) = self.answer_on(early, body, sdp) else { return };
         if matches!(self.step, Step::Ringing { .. }) {
-            self.tell_progress(early, status, Some(told));
+            self.tell_progress(early, status, Some(told), now);
         }
     }
 
@@ -150,7 +157,7 @@ impl Call {
     }
 
     /// A provisional response to the caller. Other statuses than these mean nothing to a caller of ours: 183.
-    fn tell_progress(&mut self, early: usize, status: u16, sdp: Option<Bytes>) {
+    fn tell_progress(&mut self, early: usize, status: u16, sdp: Option<Bytes>, now: Now) {
         let status = if matches!(status, 180..=183) { status } else { 183 };
         let (Some(server), Some(invite), Some(early)) =
             (self.a.server, self.a.invite.as_ref(), self.a.early.get(early))
@@ -158,6 +165,26 @@ impl Call {
             return;
         };
         let message = self.reply(server, invite, status, &[], Some(&early.tag), Some(&self.a.outlet), sdp);
+        self.a.progress =
+            Some(Progress { status, message: message.clone(), again: now.mono + PROGRESS_EVERY });
+        self.respond(server, status, message);
+    }
+
+    /// When the last provisional response is due again, while the phone rings.
+    pub(super) fn progress_due(&self) -> Option<Instant> {
+        let ringing = matches!(self.step, Step::Ringing { .. });
+        self.a.progress.as_ref().filter(|_| ringing).map(|progress| progress.again)
+    }
+
+    /// §13.3.1.1: every minute, or a proxy before us takes the caller for forgotten (Timer C). Whether the callee is
+    /// still there our own Timer C watches.
+    pub(super) fn repeat_progress(&mut self, now: Now) {
+        if self.progress_due().is_none_or(|at| at > now.mono) {
+            return;
+        }
+        let (Some(server), Some(progress)) = (self.a.server, self.a.progress.as_mut()) else { return };
+        progress.again = now.mono + PROGRESS_EVERY;
+        let (status, message) = (progress.status, progress.message.clone());
         self.respond(server, status, message);
     }
 }

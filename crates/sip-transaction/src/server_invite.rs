@@ -92,6 +92,13 @@ impl ServerInvite {
         Ok(())
     }
 
+    /// A refusal that nobody acknowledged is repeated no longer than until `at`.
+    pub fn repeat_until(&mut self, at: Instant) {
+        if self.state == State::Completed {
+            self.end = self.end.map(|end| end.min(at));
+        }
+    }
+
     /// A response could not be sent. RFC 6026 §7.1: the user is told and the state stays, so that the INVITE sent
     /// again is not taken for a new one.
     pub fn transport_error(&mut self) -> Step {

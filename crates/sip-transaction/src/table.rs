@@ -249,6 +249,17 @@ impl<D: Clone> Transactions<D> {
         }
     }
 
+    /// Repeats the refusal of an INVITE no longer than until `at`, where Timer H (§17.2.1) would allow 64*T1: the
+    /// sender may have written somebody else's address into his packet, who would hear all of the repetitions.
+    pub fn repeat_until(&mut self, id: TransactionId, at: Instant) {
+        if let Some(live) = self.slots.get_mut(id)
+            && let Machine::CalledIn(machine) = &mut live.machine
+        {
+            machine.repeat_until(at);
+            self.settle(id);
+        }
+    }
+
     /// A message of this transaction did not leave (§17.1.4, §17.2.4).
     pub fn transport_error(&mut self, id: TransactionId, now: Instant) {
         self.step(id, now, |live, _| live.machine.transport_error());

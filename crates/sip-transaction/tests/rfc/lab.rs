@@ -119,6 +119,11 @@ impl Lab {
         self.drain()
     }
 
+    /// Refusals are repeated until so many ms after the start.
+    pub fn repeat_until(&mut self, at: u64) {
+        self.table.repeat_until(self.id, self.start + std::time::Duration::from_millis(at));
+    }
+
     pub fn transport_error(&mut self) -> Vec<String> {
         self.table.transport_error(self.id, self.now);
         self.drain()

@@ -55,6 +55,16 @@ fn s17_2_1_timer_g_doubles_up_to_t2_and_timer_h_gives_up() {
 }
 
 #[test]
+fn a_refusal_may_be_repeated_for_a_shorter_time_than_timer_h() {
+    let mut lab = proceeding();
+    lab.respond(403);
+    lab.repeat_until(1_600);
+    assert_eq!(lab.times("403 again", 1_599), [500, 1_500]);
+    assert_eq!(lab.until(60_000), [(1_600, "failed NoAck".to_owned()), (1_600, "ended".to_owned())]);
+    assert!(lab.is_quiet());
+}
+
+#[test]
 fn s17_2_1_timer_g_does_not_run_over_a_reliable_transport_but_h_does() {
     let mut lab = Lab::server("INVITE", true);
     lab.respond(486);

@@ -68,11 +68,13 @@ pub struct Limits {
     pub calls: usize,
     /// Questions to the registrar that wait for an answer; a tenth more is kept for calls that are up.
     pub asks: usize,
+    /// Octets of requests that wait for their answer: one request may have 64 KiB.
+    pub octets: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { transactions: 200_000, calls: 50_000, asks: 20_000 }
+        Limits { transactions: 200_000, calls: 50_000, asks: 20_000, octets: 256 << 20 }
     }
 }
 
@@ -96,6 +98,8 @@ pub struct Core {
     draining: bool,
     transactions: Transactions<User>,
     servers: HashMap<u64, Server>,
+    /// Octets of the requests in `servers`.
+    held: usize,
     merged: HashMap<u64, u64>,
     calls: HashMap<CallRef, Entry>,
     /// Dialogs of calls that began elsewhere, by Call-ID.
@@ -107,11 +111,11 @@ pub struct Core {
     qualify: qualify::Qualifier,
     sources: flows::Sources,
     gone: flows::Gone,
+    strays: stray::Strays,
     untold: HashMap<u64, tell::Told>,
     timers: Timers<Timer>,
     renewal: Scheduled,
     number: u64,
-    strays: stray::Strays,
     counts: operator::Counts,
     outputs: VecDeque<Output>,
 }
@@ -128,12 +132,12 @@ enum User {
 enum Of {
     Call(CallRef, Ticket),
     Qualify(u64),
+    /// The BYE to who answered when everybody had forgotten.
+    Stray,
 }
 
 /// A request that came in and is in a transaction.
 #[derive(Debug)]
-    /// The BYE to who answered when everybody had forgotten.
-    Stray,
 struct Server {
     transaction: TransactionId,
     request: Message,
@@ -226,6 +230,7 @@ impl Core {
             draining: false,
             transactions: Transactions::new(table, hash),
             servers: HashMap::new(),
+            held: 0,
             merged: HashMap::new(),
             calls: HashMap::new(),
             adopted: HashMap::new(),
@@ -236,12 +241,12 @@ impl Core {
             qualify: qualify::Qualifier::default(),
             sources: flows::Sources::default(),
             gone: flows::Gone::default(),
+            strays: stray::Strays::default(),
             untold: HashMap::new(),
             timers: Timers::default(),
             renewal: Scheduled::default(),
             number: 0,
             counts: operator::Counts::default(),
-            strays: stray::Strays::default(),
             outputs: VecDeque::new(),
         }
     }

@@ -216,6 +216,87 @@ fn a_stranger_costs_one_answer_and_no_question() {
 }
 
 #[test]
+fn who_proves_nothing_is_not_remembered_and_is_repeated_little() {
+    let mut lab = Lab::new();
+    lab.sim.node::<Edge>(lab.edge).registrar.strangers = Some(Refusal::new(403, "Forbidden"));
+    for at in 0..20 {
+        let text = INVITE.replace("INVITE", "REGISTER").replace("z9hG4bK-1", &format!("z9hG4bK-w{at}"));
+        assert_eq!(lab.say(&text).pop().unwrap().status(), Some(403));
+        // A CANCEL of nothing, with and without a tag.
+        let cancel = text.replace("REGISTER", "CANCEL");
+        assert_eq!(lab.say(&cancel).pop().unwrap().status(), Some(481));
+        let tagged = cancel.replace("To: <sip:bob@edge.example>", "To: <sip:bob@edge.example>;tag=x");
+        assert_eq!(lab.say(&tagged).pop().unwrap().status(), Some(481));
+    }
+    assert_eq!(lab.sim.node::<Edge>(lab.edge).pods[0].core.statistics().transactions, 0);
+    // Three times what he sent, at most: nobody is flooded in his name.
+    let large = INVITE.replace("Max-Forwards: 70", &format!("Max-Forwards: 70\nX: {}", "x".repeat(300)));
+    lab.say(&large);
+    lab.sim.run_for(ms(40_000));
+    let heard: Vec<_> = lab
+        .sim
+        .node::<Wire>(lab.zoe)
+        .heard
+        .iter()
+        .filter(|m| m.method().as_str() == "INVITE")
+        .cloned()
+        .collect();
+    assert_eq!(heard.iter().map(|m| m.status().unwrap()).collect::<Vec<_>>(), [100, 403, 403, 403]);
+    assert!(heard.iter().map(|m| m.bytes().len()).sum::<usize>() <= 3 * large.len());
+    assert_eq!(lab.sim.node::<Edge>(lab.edge).pods[0].core.statistics().transactions, 0);
+}
+
+#[test]
+fn requests_that_wait_for_the_registrar_are_bounded_in_octets() {
+    let limits = fairlead_core::core::Limits { octets: 100_000, ..Default::default() };
+    let start = std::time::Instant::now();
+    let now =
+        fairlead_core::input::Now { mono: start, wall: fairlead_model::id::UnixMillis(1_800_000_000_000) };
+    let pod = fairlead_model::id::PodRef(1);
+    let mut core = fairlead_core::core::Core::new(identity(pod, 0, 1, ip(EDGE)), [3; 32], limits);
+    core.handle(Input::Briefed(briefing(&[pod], &["198.51.100.9/32"])), now);
+    let flow = fairlead_model::flow::Flow {
+        pod,
+        transport: fairlead_model::flow::Transport::Udp,
+        local: ip(EDGE),
+        remote: ip(ZOE),
+        connection: None,
+    };
+    let (mut asked, mut refused) = (Vec::new(), 0);
+    let mut send = |core: &mut fairlead_core::core::Core, at: usize| {
+        let text = INVITE
+            .replace("INVITE", "REGISTER")
+            .replace("z9hG4bK-1", &format!("z9hG4bK-o{at}"))
+            .replace("Content-Length: 0\n\n", &format!("Content-Length: 40000\n\n{}", "x".repeat(40_000)));
+        let message = Message::parse(bytes::Bytes::from(text.replace('\n', "\r\n"))).unwrap();
+        core.handle(Input::Received { message, flow }, now);
+        let mut questions = Vec::new();
+        while let Some(output) = core.poll_output() {
+            match output {
+                Output::Ask(envelope) if matches!(envelope.ask, Ask::Register(_)) => {
+                    questions.push(envelope.id)
+                }
+                Output::Send { message, .. } if message.starts_with(b"SIP/2.0 503") => refused += 1,
+                _ => {}
+            }
+        }
+        questions
+    };
+    for at in 0..10 {
+        asked.extend(send(&mut core, at));
+    }
+    assert_eq!(asked.len(), 2);
+    // Once they are answered others have their turn.
+    for ask in asked {
+        let answer = Ok(fairlead_model::ask::Answer::Refused(Refusal::new(403, "Forbidden")));
+        core.handle(Input::Answered { ask, answer }, now);
+        while core.poll_output().is_some() {}
+    }
+    assert_eq!(send(&mut core, 11).len(), 1);
+    assert_eq!(refused, 8);
+}
+
+#[test]
 fn a_registrar_that_is_away_is_503_with_a_spread_retry_after() {
     let mut lab = Lab::new();
     lab.sim.node::<Edge>(lab.edge).registrar.away = true;

@@ -98,7 +98,7 @@ fn no_message_crosses_the_mesh_twice() {
 
 #[test]
 fn a_full_shard_refuses_new_calls_with_retry_after() {
-    let limits = Limits { transactions: 10, calls: 5, asks: 5 };
+    let limits = Limits { transactions: 10, calls: 5, asks: 5, ..Limits::default() };
     let mut core = Core::new(identity(PODS[0], 0, 1, ip(EDGE)), [1; 32], limits);
     core.handle(Input::Briefed(briefing(&PODS, &["198.51.100.0/24"])), now());
     let mut answers = Vec::new();

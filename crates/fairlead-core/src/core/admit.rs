@@ -8,6 +8,10 @@ use std::hash::Hasher;
 use super::checks::Refused;
 use super::*;
 
+/// A refusal is repeated for so long to somebody who has proven nothing (twice with the T1 of 500 ms): with all of
+/// Timer H whoever writes another's address into his packets would have us send there many times what he sent.
+const REPEAT_TO_STRANGERS: Duration = Duration::from_millis(1_600);
+
 impl Core {
     /// A request of no transaction.
     pub(super) fn new_request(&mut self, request: Message, flow: Flow, now: Now) {
@@ -205,6 +209,15 @@ impl Core {
 
     /// Any answer but yes.
     fn not_let_in(&mut self, server: u64, answer: Result<Answer, AskFailed>, now: Now) {
+        let known = self
+            .servers
+            .get(&server)
+            .map(|known| (known.transaction, *known.request.method() == Method::Invite));
+        let proven = match &answer {
+            Ok(Answer::Challenge { stale }) => *stale,
+            Ok(Answer::Refused(refusal)) => !matches!(refusal.status, 400 | 403),
+            _ => true,
+        };
         match answer {
             Ok(Answer::Challenge { stale }) => self.challenge(server, stale, now),
             Ok(Answer::Refused(refusal)) => {
@@ -223,6 +236,16 @@ impl Core {
                 self.refuse(server, refused, now);
             }
         }
+        // Who has proven nothing may have any address in his packet, and may send as many as he likes: he is not
+        // remembered. The same request again is judged again, but for an INVITE, whose 100 has stopped its sender.
+        match known {
+            Some((transaction, true)) if !proven => {
+                self.transactions.repeat_until(transaction, now.mono + REPEAT_TO_STRANGERS);
+            }
+            Some((transaction, false)) if !proven => self.forget_server(server, transaction),
+            _ => {}
+        }
+        self.drain_transactions(now);
     }
 
     /// The first request of a call need not be remembered any more.
@@ -258,8 +281,6 @@ impl Core {
     /// Takes a transaction out of its table without an answer.
     pub(super) fn forget_server(&mut self, server: u64, transaction: TransactionId) {
         self.transactions.forget(transaction);
-        if let Some(key) = self.servers.remove(&server).and_then(|server| server.merged) {
-            self.merged.remove(&key);
-        }
+        self.forget_request(server);
     }
 }

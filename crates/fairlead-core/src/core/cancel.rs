@@ -11,12 +11,15 @@ impl Core {
             return self.refuse_malformed(&cancel, &flow, &reason);
         }
         let forced = respond::via_differs(&cancel, &flow);
+        let invite = invite.and_then(|id| self.transactions.user(id).cloned());
+        let elsewhere = cancel.to_tag().is_none() && flow.pod == self.identity.pod && self.has_room();
+        if invite.is_none() && !elsewhere {
+            // Without a transaction: who guesses is not remembered.
+            return self.refuse_stateless(&cancel, &flow, no_such_invite());
+        }
         let Some(server) = self.open_server(&cancel, flow, forced, now) else { return };
-        match invite.and_then(|id| self.transactions.user(id).cloned()) {
+        match invite {
             Some(User::Server { id, .. }) => self.cancel_invite(server, id, &cancel, now),
-            _ if cancel.to_tag().is_some() || flow.pod != self.identity.pod || !self.has_room() => {
-                self.refuse(server, no_such_invite(), now);
-            }
             // Its INVITE may have come to another pod (architecture: what carries nothing of ours yet).
             _ => {
                 let ask = Ask::Owner {
@@ -64,7 +67,12 @@ impl Core {
                 self.outputs.push_back(Output::Forward { pod, shard: Some(call.shard.0), message, flow });
                 self.forget_server(server, transaction);
             }
-            _ => self.refuse(server, no_such_invite(), now),
+            _ => {
+                let transaction = known.transaction;
+                self.refuse(server, no_such_invite(), now);
+                self.forget_server(server, transaction);
+                self.drain_transactions(now);
+            }
         }
     }
 }

@@ -159,9 +159,7 @@ impl Core {
     fn transaction_ended(&mut self, transaction: TransactionId, user: &User) {
         match user {
             User::Server { id, .. } => {
-                if let Some(key) = self.servers.remove(id).and_then(|server| server.merged) {
-                    self.merged.remove(&key);
-                }
+                self.forget_request(*id);
             }
             User::Client { of: Of::Call(reference, _), .. } => {
                 if let Some(entry) = self.calls.get_mut(reference) {

@@ -109,6 +109,12 @@ impl Core {
         forced: bool,
         now: Now,
     ) -> Option<u64> {
+        let ends = matches!(request.method(), Method::Cancel | Method::Bye);
+        if !ends && self.held.saturating_add(request.bytes().len()) > self.limits.octets {
+            let refused = self.whole_edge_refuses("Too many octets of requests", "octets_full");
+            self.refuse_stateless(request, &flow, refused);
+            return None;
+        }
         let id = self.next_number();
         let user =
             User::Server { id, to: way_back(request, &flow, forced), method: request.method().label() };
@@ -118,6 +124,7 @@ impl Core {
         match self.transactions.open_server(request, user, reliable, timers, now.mono) {
             Ok(transaction) => {
                 let request = request.clone();
+                self.held = self.held.saturating_add(request.bytes().len());
                 self.servers.insert(
                     id,
                     Server { transaction, request, flow, forced, call: None, cancelled: false, merged: None },
@@ -145,8 +152,13 @@ impl Core {
             {
                 self.merged.remove(&key);
             }
+            let (transaction, over) = (known.transaction, status >= 200 && known.call.is_none());
             // An answer that comes too late (the transaction timed out, or was answered) changes nothing.
-            let _ = self.transactions.respond(known.transaction, status, message, now.mono);
+            let _ = self.transactions.respond(transaction, status, message, now.mono);
+            if over {
+                // The transaction remembers the answer; the request may be large, and nobody asks for it any more.
+                self.forget_request(server);
+            }
         }
         self.drain_transactions(now);
     }
@@ -166,6 +178,15 @@ impl Core {
         self.respond(server, status, writer.finish(), now);
     }
 
+    /// Takes a request out of the table of those that wait.
+    pub(super) fn forget_request(&mut self, server: u64) {
+        let Some(known) = self.servers.remove(&server) else { return };
+        self.held = self.held.saturating_sub(known.request.bytes().len());
+        if let Some(key) = known.merged {
+            self.merged.remove(&key);
+        }
+    }
+
     /// Nobody answered yet, and the client should stop repeating (RFC 3261 §17.2.1, RFC 4320 §4.1).
     pub(super) fn trying(&mut self, server: u64, now: Now) {
         let Some(known) = self.servers.get(&server) else { return };
@@ -176,6 +197,10 @@ impl Core {
         } else {
             writer.top_via_received(ip, port)
         };
+        // §8.2.6.1: whoever measures the round trip gets its stamp back.
+        if let Some(stamp) = known.request.header(Header::Timestamp) {
+            writer.push(Header::Timestamp, stamp);
+        }
         let _ = self.transactions.respond(known.transaction, 100, writer.finish(), now.mono);
     }
 
@@ -197,10 +222,6 @@ fn push_refusal(writer: &mut ResponseWriter, refusal: &Refusal) {
     if let Some(seconds) = refusal.retry_after {
         writer.push(Header::RetryAfter, &seconds.to_string());
     }
-        // §8.2.6.1: whoever measures the round trip gets its stamp back.
-        if let Some(stamp) = known.request.header(Header::Timestamp) {
-            writer.push(Header::Timestamp, stamp);
-        }
     if let Some(seconds) = refusal.min_expires {
         writer.push(Header::MinExpires, &seconds.to_string());
     }

@@ -101,6 +101,9 @@ impl Registrar {
             }
             Ask::Register(request) => {
                 self.asked.push("register");
+                if let Some(refusal) = self.strangers.clone() {
+                    return Ok(Answer::Refused(refusal));
+                }
                 let Contacts::List(list) = &request.contacts else {
                     return Ok(Answer::Registered(Registered::default()));
                 };
@@ -119,6 +122,9 @@ impl Registrar {
             }
             Ask::Admit(request) => {
                 self.asked.push("admit");
+                if let Some(refusal) = self.strangers.clone() {
+                    return Ok(Answer::Refused(refusal));
+                }
                 let name = (request.call_id.clone(), request.from_tag.clone());
                 if let Some(call) = self.owners.get(&name).filter(|call| **call != request.call) {
                     return Ok(Answer::Owned { pod: call.pod, call: *call });

@@ -362,7 +362,8 @@ fn named(mut streams: Vec<StreamChange>, description: &Description<'_>) -> Vec<S
     streams
 }
 
-/// How long each side may be silent: a side that need not send on any audio stream is on hold.
+/// How long each side may be silent. Where no audio stream flows both ways the call is on hold, for both sides: the one
+/// that holds says sendonly as often as inactive (RFC 3264 §8.4), and most phones play no music while they do.
 fn silence(
     order: &SdpOrder,
     offer: &[Facts],
@@ -370,7 +371,7 @@ fn silence(
     narrowed: &[Narrowed],
     offered: &[Offered],
 ) -> [Option<Duration>; 2] {
-    let mut sends = [false; 2];
+    let mut talks = false;
     for (((offer, answer), narrowed), offered) in offer.iter().zip(answer).zip(narrowed).zip(offered) {
         let used = offer.used && answer.used && narrowed.used;
         if !used || !offered.media.eq_ignore_ascii_case("audio") {
@@ -378,13 +379,13 @@ fn silence(
         }
         let takes =
             |facts: &Facts, direction: Direction| direction.receives() && facts.remote != Remote::Zero;
-        let offerer = order.from.other();
-        sends[at(offerer)] |= offer.direction.sends() && takes(answer, narrowed.direction);
-        sends[at(order.from)] |= narrowed.direction.sends() && takes(offer, offer.direction);
+        let there = offer.direction.sends() && takes(answer, narrowed.direction);
+        let back = narrowed.direction.sends() && takes(offer, offer.direction);
+        talks |= there && back;
     }
     SIDES.map(|side| {
         let media = media_of(order, side);
-        let seconds = if sends[at(side)] { media.rtp_timeout } else { media.rtp_hold_timeout };
+        let seconds = if talks { media.rtp_timeout } else { media.rtp_hold_timeout };
         (seconds > 0).then(|| Duration::from_secs(seconds.into()))
     })
 }

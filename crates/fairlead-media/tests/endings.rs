@@ -76,6 +76,23 @@ async fn on_hold_only_the_hold_timeout_counts() {
 }
 
 #[tokio::test]
+async fn a_phone_that_holds_with_sendonly_may_be_silent_as_one_with_inactive() {
+    let mut scene = Scene::new(&config("127.0.30.24", 20_000, 4));
+    let mut events = scene.relay.watch().await.unwrap();
+    let (mut a, mut b) = (Phone::new("127.0.0.1:0"), Phone::new("127.0.0.1:0"));
+    for phone in [&mut a, &mut b] {
+        phone.media.rtp_timeout = 1;
+        phone.media.rtp_hold_timeout = 4;
+    }
+    let session = scene.session();
+    scene.offer(order(session, Side::A, &sdp(a.says, "a=sendonly\r\n"), &a, &b)).await.unwrap();
+    scene.answer(order(session, Side::B, &sdp(b.says, "a=recvonly\r\n"), &a, &b)).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(3_000), events.recv()).await.is_err());
+    let ended = tokio::time::timeout(Duration::from_secs(4), events.recv()).await.unwrap().unwrap();
+    assert!(matches!(ended, RelayEvent::TimedOut { .. }));
+}
+
+#[tokio::test]
 async fn a_session_that_nobody_renews_ends() {
     let settings = Config { renew_within: Duration::from_millis(1_500), ..config("127.0.30.22", 20_000, 10) };
     let mut scene = Scene::new(&settings);

@@ -456,6 +456,10 @@ fn rfc3261_13_2_2_4_who_answers_when_all_is_forgotten_gets_ack_and_bye() {
     let (mut zoe, invite, _) = lab.ring();
     lab.branch -= 1;
     lab.ask(&mut zoe, "CANCEL", "");
+    // §9.2: both answers, to the CANCEL and to its INVITE, are of one dialog.
+    let wire = lab.sim.node::<Wire>(lab.zoe);
+    let tag = |status| wire.response(status).unwrap().to_tag().unwrap().to_string();
+    assert_eq!((tag(200), tag(200)), (tag(487), tag(180)));
     // The callee is deaf to its CANCEL for 64*T1 (§9.1).
     lab.quiet();
     for _ in 0..2 {
@@ -470,7 +474,7 @@ fn rfc3261_13_2_2_4_who_answers_when_all_is_forgotten_gets_ack_and_bye() {
             (request.call_id(), request.header(Header::From)),
             (invite.call_id(), invite.header(Header::From))
         );
-        assert_eq!(request.to_tag().as_deref(), Some("t"));
+        assert_eq!(request.to_tag(), Some("t"));
     }
     lab.answer(YAN, &bye, 200, "");
     lab.quiet();

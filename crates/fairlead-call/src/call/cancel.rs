@@ -24,6 +24,16 @@ impl Call {
         }
     }
 
+    /// The tag of a refusal of leg A's INVITE: that of the early dialog that the caller heard last, or a first one. The
+    /// answer to its CANCEL has the same (RFC 3261 §9.2).
+    pub fn caller_tag(&self) -> String {
+        match (&self.a.dialog, self.a.early.last()) {
+            (Some(dialog), _) => dialog.local_tag.clone(),
+            (None, Some(early)) => early.tag.clone(),
+            (None, None) => self.names.tag(0),
+        }
+    }
+
     /// Leg A's INVITE gets its failure, and whatever leg B has is ended.
     pub(super) fn refuse_caller(&mut self, cause: Cause, passed: Vec<Passed>, by: EndedBy, now: Now) {
         if matches!(self.step, Step::Ending) {
@@ -31,8 +41,7 @@ impl Call {
         }
         let refusal = cause.refusal();
         if let (Some(server), Some(invite)) = (self.a.server, self.a.invite.as_ref()) {
-            // The tag of the early dialog that the caller heard last, or a first one.
-            let tag = self.a.early.last().map_or_else(|| self.names.tag(0), |early| early.tag.clone());
+            let tag = self.caller_tag();
             // On its way to leg B a CANCEL's Reason passes; in the 487 it would only be an echo.
             let back = if cause == Cause::Cancelled { &[][..] } else { &passed[..] };
             let message = self.refusal(server, invite, &refusal, back, Some(&tag));

@@ -35,7 +35,13 @@ impl Core {
     fn cancel_invite(&mut self, server: u64, invite: u64, cancel: &Message, now: Now) {
         let Some(known) = self.servers.get(&server) else { return };
         let (flow, forced) = (known.flow, known.forced);
-        let ok = self.answer(cancel, &flow, forced, 200, "OK", Kind::Answer).finish();
+        let mut ok = self.answer(cancel, &flow, forced, 200, "OK", Kind::Answer);
+        let reference = self.servers.get(&invite).and_then(|known| known.call);
+        if let Some(entry) = reference.and_then(|call| self.calls.get(&call)) {
+            // §9.2: the tag of the answer to the CANCEL is that of the answer to its INVITE.
+            ok = ok.to_tag(&entry.call.caller_tag());
+        }
+        let ok = ok.finish();
         self.respond(server, 200, ok, now);
         let Some(known) = self.servers.get_mut(&invite) else { return };
         let reference = ServerRef { id: invite, source: known.flow.remote, forced: known.forced };

@@ -46,7 +46,7 @@ mod write;
 pub use hunt::NotReached;
 pub use in_dialog::Failure;
 pub use resume::Restored;
-pub use write::{ALLOW, body_is_optional};
+pub use write::{ALLOW, body_is_optional, has_description};
 
 /// How long nobody may stay silent before the next contact is tried.
 pub const SILENCE: Duration = Duration::from_secs(5);

@@ -129,6 +129,8 @@ fn rfc3261_8_2_3_bodies() {
     };
     let answer = refused(&body("text/plain"));
     assert_eq!((answer.status(), answer.header(Header::Accept).is_some()), (Some(415), true));
+    // RFC 5621 §3.1: none of the parts is a description.
+    assert_eq!(status(&body("multipart/mixed;boundary=b")), 415);
     let encoded = body("application/sdp\nContent-Encoding: gzip");
     let answer = refused(&encoded);
     assert_eq!((answer.status(), answer.header(Header::AcceptEncoding)), (Some(415), Some("identity")));

@@ -24,6 +24,7 @@ impl Call {
             }
         } else if let Some(invite) = &self.a.invite
             && invite.call_id() == call_id
+            && invite.from_tag() == request.from_tag()
             && self.a.early.iter().any(|early| to == early.tag.as_str())
         {
             return Some(LegRef::A);

@@ -20,6 +20,11 @@ pub fn body_is_optional(message: &Message) -> bool {
         .is_some_and(|handling| handling.eq_ignore_ascii_case("optional"))
 }
 
+/// Whether a message brings a session description that can be read.
+pub fn has_description(message: &Message) -> bool {
+    sdp_of(message).is_some()
+}
+
 /// Whether the body is written in a coding, which nobody here reads.
 fn is_encoded(message: &Message) -> bool {
     message.values(Header::ContentEncoding).any(|coding| !coding.eq_ignore_ascii_case("identity"))

@@ -136,9 +136,8 @@ fn check_body(request: &Message) -> Result<(), Refused> {
         return Err(Refused::new(415, "Unsupported Content-Encoding", "content_encoding")
             .with(Header::AcceptEncoding, "identity"));
     }
-    let multipart =
-        request.content_type().is_some_and(|kind| kind.to_ascii_lowercase().starts_with("multipart/"));
-    if request.content_is("application/sdp") || multipart {
+    // RFC 5621 §3.1: of several parts one has to be the description, else all is for somebody who knows more.
+    if fairlead_call::call::has_description(request) {
         return Ok(());
     }
     Err(Refused::new(415, "Unsupported Content-Type", "content_type")

@@ -116,12 +116,12 @@ impl Core {
         let keys = self.router.keys();
         let id = Minted::read(response.call_id(), keys).filter(|minted| minted.kind == Kind::CallId)?;
         let from_tag = response.from_tag()?;
-        let tag = Minted::read(&from_tag, keys).filter(|minted| minted.kind == Kind::Call)?;
+        let tag = Minted::read(from_tag, keys).filter(|minted| minted.kind == Kind::Call)?;
         let here = (self.identity.pod, ShardRef(self.identity.shard));
         let same =
             (id.pod, id.shard, id.number, LEG_B | id.index) == (tag.pod, tag.shard, tag.number, tag.index);
         (same && (id.pod, id.shard) == here)
-            .then(|| (CallRef { pod: id.pod, shard: id.shard, number: id.number }, AttemptRef(id.index)))
+            .then_some((CallRef { pod: id.pod, shard: id.shard, number: id.number }, AttemptRef(id.index)))
     }
 
     fn write_stray(

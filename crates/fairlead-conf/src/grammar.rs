@@ -14,6 +14,10 @@ const DEEPEST: usize = 10;
 /// How many files may be read in all: ten levels of files that include each other twice are endless enough.
 const MOST_FILES: usize = 10_000;
 
+/// How many lines all sections may have, with those that they inherit: a section that inherits twice what inherits
+/// twice … has more lines after forty steps than any memory holds.
+const MOST_LINES: usize = 2_000_000;
+
 /// One `key = value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -52,6 +56,7 @@ pub fn sections(first: &str, loader: &mut Loader<'_>) -> (Vec<Section>, Vec<Diag
         diagnostics: Vec::new(),
         place: (Arc::from(first), 1),
         files: 0,
+        lines: 0,
     };
     match (reader.loader)(first) {
         Ok(texts) if texts.is_empty() => reader.error("there is no such file"),
@@ -70,6 +75,7 @@ struct Reader<'a, 'l> {
     diagnostics: Vec<Diagnostic>,
     place: (Arc<str>, usize),
     files: usize,
+    lines: usize,
 }
 
 impl Reader<'_, '_> {
@@ -155,6 +161,7 @@ impl Reader<'_, '_> {
             line: self.place.1,
         };
         let mut added_to = None;
+        let mut inherited = 0_usize;
         for option in options.split(',').map(str::trim).filter(|option| !option.is_empty()) {
             if option == "!" {
                 section.is_template = true;
@@ -165,7 +172,15 @@ impl Reader<'_, '_> {
                 }
             } else {
                 match self.sections.iter().rev().find(|known| known.name == option) {
-                    Some(base) => section.lines.extend(base.lines.iter().cloned()),
+                    Some(base) => {
+                        inherited = inherited.saturating_add(base.lines.len());
+                        if self.lines.saturating_add(inherited) > MOST_LINES {
+                            return self.error(format!(
+                                "[{name}] inherits too much: all sections together have more than {MOST_LINES} lines"
+                            ));
+                        }
+                        section.lines.extend(base.lines.iter().cloned());
+                    }
                     None => {
                         return self
                             .error(format!("[{name}] inherits [{option}], which is not there before it"));
@@ -173,6 +188,7 @@ impl Reader<'_, '_> {
                 }
             }
         }
+        self.lines = self.lines.saturating_add(inherited);
         match added_to.and_then(|at| self.sections.get_mut(at)) {
             Some(known) => {
                 known.lines.append(&mut section.lines);

@@ -1,5 +1,6 @@
 //! Reading sip.conf from disk: what `fairlead-conf` leaves to the program.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,10 +45,12 @@ fn files(path: &str) -> Result<Vec<Text>, String> {
 
 fn text(path: &str) -> Result<Text, String> {
     let failed = |cause: std::io::Error| format!("could not read {path}: {cause}");
-    if std::fs::metadata(path).map_err(failed)?.len() > FILE_LIMIT {
+    let mut bytes = Vec::new();
+    // Counted while it is read: a device or a pipe has no length that could be asked for.
+    let read = std::fs::File::open(path).map_err(failed)?.take(FILE_LIMIT + 1).read_to_end(&mut bytes);
+    if read.map_err(failed)? as u64 > FILE_LIMIT {
         return Err(format!("could not read {path}: it has more than {FILE_LIMIT} bytes"));
     }
-    let bytes = std::fs::read(path).map_err(failed)?;
     // Old files are often Latin-1; a broken letter in a display name must not stop the edge.
     let text = String::from_utf8_lossy(&bytes).into_owned();
     Ok(Text { file: Arc::from(path), text })
@@ -70,6 +73,15 @@ mod tests {
         let conf = load(&at("sip.conf")).unwrap();
         let names: Vec<&str> = conf.peers.iter().map(|peer| peer.name.as_str()).collect();
         assert_eq!(names, ["a.conf", "b.conf"]);
+    }
+
+    #[test]
+    fn a_device_without_an_end_is_not_read_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("sip.conf");
+        std::fs::write(&file, "#include /dev/zero\n[general]\n").unwrap();
+        let error = load(&file).unwrap_err();
+        assert!(format!("{error:#}").contains("bytes"), "{error:#}");
     }
 
     #[test]

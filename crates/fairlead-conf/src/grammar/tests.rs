@@ -165,3 +165,15 @@ fn nothing_a_file_holds_makes_it_panic() {
         }
     }
 }
+
+#[test]
+fn inheritance_that_doubles_at_each_step_ends_in_an_error() {
+    let mut text = "[t0](!)\nsetvar=x=y\n".to_owned();
+    for at in 1..40 {
+        text.push_str(&format!("[t{at}](!,t{0},t{0})\n", at - 1));
+    }
+    let said = said(&text);
+    assert!(said[0].contains("inherits too much"), "{said:?}");
+    // Those that inherit what was refused find the one before it; nothing is silently shorter.
+    assert!(said.iter().all(|line| line.contains("error")), "{said:?}");
+}

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
+use axum::response::Response;
 use fairlead_runtime::metrics::Metrics;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -21,6 +23,7 @@ struct Families {
     operations: Family<Outcome, Counter>,
     seconds: Family<Words, Histogram, fn() -> Histogram>,
     unanswered: Family<Unanswered, Counter>,
+    refused: Family<Refused, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +42,11 @@ struct Unanswered {
     role: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    reason: &'static str,
+}
+
 impl Default for Families {
     fn default() -> Self {
         let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 4.0, 8));
@@ -46,6 +54,7 @@ impl Default for Families {
             operations: Family::default(),
             seconds: Family::new_with_constructor(buckets),
             unanswered: Family::default(),
+            refused: Family::default(),
         }
     }
 }
@@ -71,6 +80,11 @@ impl OperationMetrics {
                 "Questions that a pod did not answer, by its role",
                 ours.0.unanswered.clone(),
             );
+            registry.register(
+                "fairlead_admin_refused",
+                "Requests refused: unauthorized, invalid, too_large, failed",
+                ours.0.refused.clone(),
+            );
         });
         ours
     }
@@ -85,6 +99,19 @@ impl OperationMetrics {
         };
         self.0.operations.get_or_create(&Outcome { operation, outcome }).inc();
         self.0.seconds.get_or_create(&Words { operation }).observe(took.as_secs_f64());
+    }
+
+    /// Notes an answer that refuses: what somebody tries who guesses a token shows here.
+    pub(crate) fn answered(&self, response: &Response) {
+        let grpc = response.headers().get("grpc-status").map(|status| status.as_bytes());
+        let reason = match (response.status(), grpc) {
+            (StatusCode::UNAUTHORIZED, _) | (_, Some(b"16")) => "unauthorized",
+            (StatusCode::BAD_REQUEST, _) | (_, Some(b"3")) => "invalid",
+            (StatusCode::PAYLOAD_TOO_LARGE, _) => "too_large",
+            (StatusCode::INTERNAL_SERVER_ERROR, _) | (_, Some(b"13")) => "failed",
+            _ => return,
+        };
+        self.0.refused.get_or_create(&Refused { reason }).inc();
     }
 
     /// A pod of this role did not answer.

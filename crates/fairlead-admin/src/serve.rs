@@ -1,6 +1,7 @@
 //! Everything on one port: gRPC with reflection and health, REST, OpenAPI, and what kubelet and Prometheus ask.
 
 use axum::Router;
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -39,7 +40,8 @@ pub async fn router(engine: Engine, access: Access, handles: &Handles) -> Result
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let engine = engine.measured(OperationMetrics::registered(&handles.metrics));
+    let counts = OperationMetrics::registered(&handles.metrics);
+    let engine = engine.measured(counts.clone());
     let grpc = Routes::new(AdminServer::new(AdminService::new(engine.clone())))
         .add_service(health)
         .add_service(described().build_v1().map_err(BadDescriptors)?)
@@ -54,7 +56,8 @@ pub async fn router(engine: Engine, access: Access, handles: &Handles) -> Result
         .layer(tower::limit::GlobalConcurrencyLimitLayer::new(AT_ONCE))
         .layer(axum::middleware::from_fn_with_state(access, guard))
         .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
-        .layer(CatchPanicLayer::custom(panicked));
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::map_response_with_state(counts, count));
     Ok(fairlead_runtime::http::router(handles.health.clone(), handles.metrics.clone()).merge(guarded))
 }
 
@@ -62,6 +65,11 @@ pub async fn router(engine: Engine, access: Access, handles: &Handles) -> Result
 pub async fn serve(listener: TcpListener, router: Router, handles: &Handles) -> std::io::Result<()> {
     handles.health.flag("admin").set(true);
     fairlead_runtime::http::serve(listener, router, handles.drain.stopping()).await
+}
+
+async fn count(State(counts): State<OperationMetrics>, response: Response) -> Response {
+    counts.answered(&response);
+    response
 }
 
 /// The panic itself is in the log, by the hook.

@@ -243,6 +243,9 @@ async fn with_a_token_nobody_comes_in_without_it() {
     let mut request = tonic::Request::new(pb::ListPodsRequest {});
     request.metadata_mut().insert("authorization", "Bearer a-good-token".parse().unwrap());
     assert_eq!(client.list_pods(request).await.unwrap().into_inner().pods.len(), 1);
+    // Who guesses is seen: four paths and one gRPC method.
+    let counted = ask(&edge, "GET", "/metrics", &[]).await.2;
+    assert!(counted.contains("fairlead_admin_refused_total{reason=\"unauthorized\"} 5"), "{counted}");
 }
 
 #[tokio::test]

@@ -131,12 +131,14 @@ fn admin_token() -> Arg {
 fn sip() -> Command {
     Command::new("sip")
         .about("The words of Asterisk's console, for the whole edge: `fairlead sip show peers`")
+        .arg_required_else_help(true)
         .after_help(format!("{}\n\nExample: fairlead sip show peers like ^20", fairlead_admin::cli::usage()))
         .arg(admin_url())
         .arg(admin_token())
         .arg(
             Arg::new("words")
                 .value_name("WORDS")
+                .help("What to show or do, one of the commands below; `help` and its words tell how each is used")
                 .num_args(1..)
                 .required(true)
                 .trailing_var_arg(true)

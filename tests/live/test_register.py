@@ -1,5 +1,7 @@
 """REGISTER by digest: a thousand phones, wrong passwords, removal, TCP, IPv6."""
 
+import hashlib
+import re
 import unittest
 
 from live.conf import GENERAL, users
@@ -12,6 +14,17 @@ A, B = ("127.0.2.1", 5070), ("127.0.2.2", 5080)
 
 def rows(numbers, local):
     return [(str(n), credentials(str(n)), f"{local[0]}:{local[1]}") for n in numbers]
+
+
+def proof(phone, challenge, algorithm="MD5", make=hashlib.md5):
+    """The answer to a challenge (RFC 7616 §3.4)."""
+    hashed = lambda text: make(text.encode()).hexdigest()
+    realm, nonce = (re.search(rf'{name}="([^"]+)"', challenge)[1] for name in ("realm", "nonce"))
+    uri = f"sip:{phone.domain}"
+    ha1, ha2 = hashed(f"{phone.user}:{realm}:{phone.secret}"), hashed(f"REGISTER:{uri}")
+    response = hashed(f"{ha1}:{nonce}:00000001:c:auth:{ha2}")
+    return (f'Digest username="{phone.user}", realm="{realm}", nonce="{nonce}", uri="{uri}", response="{response}", '
+            f'algorithm={algorithm}, qop=auth, nc=00000001, cnonce="c"')
 
 
 class Register(unittest.TestCase):
@@ -73,6 +86,43 @@ class Register(unittest.TestCase):
             self.assertEqual(phone.register(expires=60, contact="*", expect=None).status, 400)
             ok = phone.register(expires=0, contact="*")
             self.assertEqual(ok.headers("Contact"), [])
+
+    def test_every_algorithm_that_is_offered_is_taken_once(self):
+        hashes = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256, "SHA-512-256": lambda text: hashlib.new("sha512_256", text)}
+        general = GENERAL + "auth_algorithms=MD5,SHA-256,SHA-512-256\n"
+        with Standalone(users(2001, 1, general)) as edge, Phone("2001", edge.ways_in[0]) as phone:
+            offered = self.ask(phone).headers("WWW-Authenticate")
+            names = [re.search(r"algorithm=([^,]+)", value)[1] for value in offered]
+            # RFC 8760 §2.4: the one that is liked best comes first.
+            self.assertEqual(names, ["SHA-512-256", "SHA-256", "MD5"])
+            self.assertEqual(len({re.search(r'nonce="([^"]+)"', value)[1] for value in offered}), 1)
+            for name, make in hashes.items():
+                challenge = self.ask(phone)
+                answer = proof(phone, challenge.header("WWW-Authenticate"), name, make)
+                self.assertEqual(self.ask(phone, answer).status, 200, name)
+                again = self.ask(phone, answer)
+                self.assertEqual((again.status, "stale=true" in again.header("WWW-Authenticate")), (401, True), name)
+
+    def test_a_path_is_kept_where_the_phone_knows_what_it_is(self):
+        with Standalone(users(2001, 1, GENERAL + "supportpath=yes\n")) as edge, Phone("2001", edge.ways_in[0]) as phone:
+            path = ("Path", "<sip:127.0.2.9;lr>")
+            refused = self.ask(phone, proof(phone, self.ask(phone).header("WWW-Authenticate")), path, ("Contact", phone.contact))
+            # RFC 3327 §5.3, RFC 3261 §21.4.16
+            self.assertEqual((refused.status, refused.header("Require")), (421, "path"))
+            more = (path, ("Supported", "path"), ("Contact", phone.contact))
+            ok = self.ask(phone, proof(phone, self.ask(phone).header("WWW-Authenticate")), *more)
+            self.assertEqual((ok.status, ok.header("Path")), (200, path[1]))
+
+    def ask(self, phone, authorization=None, *more):
+        """A REGISTER with as much as the test wants."""
+        phone.cseq += 1
+        me = f"<sip:{phone.user}@{phone.domain}>"
+        headers = [("Max-Forwards", "70"), ("From", f"{me};tag=t"), ("To", me), ("Call-ID", phone.register_id),
+                   ("CSeq", f"{phone.cseq} REGISTER"), *more]
+        if authorization:
+            headers.append(("Authorization", authorization))
+        phone.request("REGISTER", f"sip:{phone.domain}", headers)
+        return phone.final("REGISTER")
 
     def test_by_tcp_and_by_ipv6(self):
         with Standalone(users(2001, 2), more=("--listen", "udp:[::1]:5060", "--listen", "tcp:[::1]:5060")) as edge:

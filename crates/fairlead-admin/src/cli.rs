@@ -72,6 +72,10 @@ impl Command {
                         _ => return Err(("--format wants table, json or csv\n".to_owned(), MISUSED)),
                     }
                 }
+                other if other.starts_with("--admin-") => {
+                    let name = other.split('=').next().unwrap_or(other);
+                    return Err((format!("{name} has to stand before the words\n"), MISUSED));
+                }
                 other => plain.push(other),
             }
         }
@@ -306,6 +310,8 @@ mod tests {
         }
         assert_eq!(command("show peers --format xml").unwrap_err().1, MISUSED);
         assert_eq!(command("show bogus").unwrap_err().1, MISUSED);
+        let (text, status) = command("show peers --admin-url=http://127.0.0.1:8080").unwrap_err();
+        assert_eq!((text.as_str(), status), ("--admin-url has to stand before the words\n", MISUSED));
         assert_eq!(command("help").unwrap_err().1, DONE);
     }
 

@@ -31,7 +31,10 @@ impl Drain {
         let started = drain.clone();
         tokio::spawn(async move {
             let name = next(&mut term, &mut int).await;
-            tracing::info!(signal = name, "draining");
+            tracing::info!(
+                signal = name,
+                "draining: calls may go on until they end; another signal ends at once"
+            );
             started.start();
             let name = next(&mut term, &mut int).await;
             tracing::warn!(signal = name, "ending at once");

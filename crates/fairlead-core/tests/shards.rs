@@ -9,7 +9,7 @@ use std::time::Instant;
 use common::*;
 use fairlead_core::input::{Input, Now};
 use fairlead_core::mint::{Kind, Minted};
-use fairlead_core::output::Output;
+use fairlead_core::output::{Event, Output};
 use fairlead_core::route_message::{Belongs, Router};
 use fairlead_core::{Core, Limits};
 use fairlead_model::flow::{Flow, Transport};
@@ -75,6 +75,20 @@ fn what_carries_nothing_of_ours_belongs_to_the_shard_of_its_call_id() {
         assert_eq!(done(&mut shard(other), message, flow(PODS[0])), Ok((PODS[0], Some(owner))));
     }
     assert!(seen.iter().all(|count| *count > 20), "{seen:?}");
+}
+
+#[test]
+fn a_message_is_counted_once_by_the_shard_that_deals_with_it() {
+    let message = options("counted", &tag(PODS[0], 3));
+    let counted = |number: u8| {
+        let mut core = shard(number);
+        while core.poll_output().is_some() {}
+        core.handle(Input::Received { message: message.clone(), flow: flow(PODS[0]) }, now());
+        std::iter::from_fn(move || core.poll_output())
+            .filter(|output| matches!(output, Output::Event(Event::Received { .. })))
+            .count()
+    };
+    assert_eq!((counted(0), counted(3)), (0, 1));
 }
 
 #[test]

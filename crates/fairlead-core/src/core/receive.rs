@@ -7,12 +7,13 @@ use sip_wire::Malformed;
 impl Core {
     pub(super) fn received(&mut self, message: Message, flow: Flow, now: Now) {
         self.note_source(&flow, now);
-        let method = message.method().label();
-        self.event(Event::Received { method, status: message.status().unwrap_or(0) });
         if let Some((pod, shard)) = self.somebody_elses(&message, &flow) {
             self.outputs.push_back(Output::Forward { pod, shard, message: message.bytes().clone(), flow });
             return;
         }
+        // Counted once, by who deals with it: a flood that falls upon the wrong shard is no larger than it is.
+        let method = message.method().label();
+        self.event(Event::Received { method, status: message.status().unwrap_or(0) });
         if message.is_request() {
             self.request(message, flow, now)
         } else {

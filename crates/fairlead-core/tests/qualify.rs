@@ -32,7 +32,11 @@ fn contact(name: &str, state: QualifyState) -> QualifyTarget {
 }
 
 fn lab(list: Vec<QualifyTarget>) -> (Sim, NodeRef, NodeRef) {
-    let mut sim = Sim::new(1, Plan::PERFECT);
+    lab_of(Plan::PERFECT, list)
+}
+
+fn lab_of(plan: Plan, list: Vec<QualifyTarget>) -> (Sim, NodeRef, NodeRef) {
+    let mut sim = Sim::new(1, plan);
     let edge = sim.add(&[ip(EDGE)], Edge::new(&[ip(EDGE)]));
     let phone = sim.add(&[ip(PHONE)], Wire::default());
     sim.tell(edge, |edge: &mut Edge, now| edge.input(0, Input::Command(Command::QualifyList(list)), now));
@@ -76,6 +80,17 @@ fn any_final_response_shows_that_the_phone_is_there() {
         assert_eq!(state, QualifyState::Ok);
         assert!((50..200).contains(&rtt), "{rtt}");
     }
+}
+
+#[test]
+fn an_answer_within_a_millisecond_took_one_for_zero_is_not_known() {
+    let plan = Plan { delay: ms(0), ..Plan::PERFECT };
+    let (mut sim, edge, phone) = lab_of(plan, vec![contact("ann", QualifyState::Unknown)]);
+    for _ in 0..1_000 {
+        sim.run_for(ms(1) / 4);
+        answer_all(&mut sim, phone, 200);
+    }
+    assert_eq!(results(&mut sim, edge)[0], ("ann".to_owned(), QualifyState::Ok, 1));
 }
 
 #[test]

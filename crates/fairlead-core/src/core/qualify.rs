@@ -170,7 +170,8 @@ impl Core {
         }
         let Some(contact) = self.qualify.contacts.get_mut(&number) else { return };
         let Some((_, left)) = contact.asked.take() else { return };
-        let rtt = now.mono.saturating_duration_since(left).as_millis().min(u128::from(u32::MAX)) as u32;
+        // In chan_sip's words 0 is not known yet; an answer within the same millisecond is 1.
+        let rtt = now.mono.saturating_duration_since(left).as_millis().clamp(1, u128::from(u32::MAX)) as u32;
         let state = if rtt <= contact.target.limit_ms { QualifyState::Ok } else { QualifyState::Lagged };
         self.qualified(number, state, rtt, now);
     }

@@ -1,6 +1,7 @@
 """What the operator sees and does: the same answer through text, REST and gRPC, for the whole edge."""
 
 import json
+import subprocess
 import time
 import unittest
 import urllib.error
@@ -8,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 from live.conf import GENERAL, users
-from live.edge import BOTH, Split, Standalone
+from live.edge import BOTH, FAIRLEAD, Split, Standalone
 from live.phone import Phone
 from live.process import wait_until
 
@@ -152,6 +153,18 @@ class Operator(unittest.TestCase):
             for path in ("/livez", "/readyz", "/metrics"):
                 with urllib.request.urlopen(edge.admin_url + path, timeout=5) as answer:
                     self.assertEqual(answer.status, 200)
+
+    def test_a_door_that_cannot_be_guarded_stops_the_program_before_it_begins_anything(self):
+        for listen, token, said in (("127.0.0.1:8080", "short", "admin-token"), ("0.0.0.0:8080", None, "admin-token-file")):
+            edge = Standalone(users(2001, 1))
+            state = Path(edge.dir) / "state"
+            words = ["standalone", "--sip-conf", edge.conf, "--state", str(state), "--admin", listen]
+            words += ["--admin-token", token] if token else []
+            done = subprocess.run([FAIRLEAD, *words], capture_output=True, text=True, timeout=10)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(said, done.stderr)
+            self.assertNotIn("listening", done.stderr)
+            self.assertFalse(state.exists())
 
     def test_sigterm_without_calls_ends_each_role_in_time(self):
         for shape in BOTH:

@@ -31,7 +31,9 @@ pub enum AccessError {
         cause: std::io::Error,
     },
     /// The token is too short, or holds what no header can.
-    #[error("the admin token has to be at least {SHORTEST} visible characters of ASCII")]
+    #[error(
+        "admin-token, or what admin-token-file holds, is not allowed: at least {SHORTEST} visible characters of ASCII are"
+    )]
     Token,
     /// Both were given.
     #[error("the admin token is given twice: take admin-token or admin-token-file")]

@@ -19,7 +19,7 @@ settings! {
         state: PathBuf,
         /// Where gRPC, REST, /livez, /readyz and /metrics of admin are served.
         admin: SocketAddr = "127.0.0.1:8080",
-        /// Bearer token of admin. None is possible on loopback only.
+        /// Bearer token of admin, at least 8 visible characters of ASCII. None is possible on loopback only.
         admin_token: Option<Secret>,
         /// File that holds the bearer token of admin.
         admin_token_file: Option<PathBuf>,
@@ -103,7 +103,7 @@ settings! {
         registrar: Vec<HostPort> = ["127.0.0.1:7001"],
         /// Where gRPC, REST, /livez, /readyz and /metrics are served.
         listen: SocketAddr = "127.0.0.1:8080",
-        /// Bearer token. None is possible on loopback only.
+        /// Bearer token, at least 8 visible characters of ASCII. None is possible on loopback only.
         admin_token: Option<Secret>,
         /// File that holds the bearer token.
         admin_token_file: Option<PathBuf>,

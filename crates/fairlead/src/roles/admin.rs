@@ -1,7 +1,7 @@
 //! `fairlead admin`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,39 +19,40 @@ use crate::settings::AdminSettings;
 
 /// Starts it: membership, then gRPC and REST on one port.
 pub async fn run(settings: AdminSettings, start: Start) -> anyhow::Result<Live> {
+    let token_file = settings.admin_token_file.as_deref();
+    let door = Door::new(settings.listen, settings.admin_token, token_file, settings.fan_out_deadline)?;
     let names = settings.registrar.iter().map(ToString::to_string).collect();
     let me = member(&start.handles.who, Role::Admin, settings.listen);
     let directory = Arc::new(Members::attach(names, me));
-    let door = Door {
-        listen: settings.listen,
-        token: settings.admin_token,
-        token_file: settings.admin_token_file,
-        deadline: settings.fan_out_deadline,
-    };
     door.open(directory, &start.handles).await?;
     Ok(Box::new(|| 0))
 }
 
 /// The operator's door, wherever it is.
 pub struct Door {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// The bearer token, given directly.
-    pub token: Option<Secret>,
-    /// The bearer token, in a file.
-    pub token_file: Option<PathBuf>,
-    /// How long pods are waited for.
-    pub deadline: Duration,
+    listen: SocketAddr,
+    access: Access,
+    deadline: Duration,
 }
 
 impl Door {
+    /// Where it listens, who may come in, how long pods are waited for. Nothing is bound yet: what cannot be let in is
+    /// said before anything else of the process begins.
+    pub fn new(
+        listen: SocketAddr,
+        token: Option<Secret>,
+        token_file: Option<&Path>,
+        deadline: Duration,
+    ) -> anyhow::Result<Self> {
+        Ok(Door { listen, access: Access::new(token, token_file, listen)?, deadline })
+    }
+
     /// Serves the operator, who asks these pods.
     pub async fn open(self, directory: Arc<dyn Directory>, handles: &Handles) -> anyhow::Result<()> {
-        let access = Access::new(self.token, self.token_file.as_deref(), self.listen)?;
         let listener = fairlead_runtime::http::bind(self.listen).await?;
         let engine = Engine::new(directory, self.deadline);
         let router =
-            serve::router(engine, access, handles).await.context("could not build the admin port")?;
+            serve::router(engine, self.access, handles).await.context("could not build the admin port")?;
         let serving = handles.clone();
         handles.drain.spawn(async move {
             if let Err(failed) = serve::serve(listener, router, &serving).await {

@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Starts all of it.
 pub async fn run(settings: StandaloneSettings, start: Start) -> anyhow::Result<Live> {
     let Start { common, handles, traced } = start;
+    let admin =
+        Door::new(settings.admin, settings.admin_token, settings.admin_token_file.as_deref(), PATIENCE)?;
     let conf = read_conf(&settings.sip_conf)?;
     let listen = if settings.listen.is_empty() { from_sip_conf(&conf.general)? } else { settings.listen };
     let store: Arc<dyn Store> = Arc::new(open(&settings.state)?);
@@ -70,12 +72,6 @@ pub async fn run(settings: StandaloneSettings, start: Start) -> anyhow::Result<L
         registrars: vec![pod_door(door(&as_registrar, Role::Registrar), registrar)],
         signaling: vec![pod_door(door(&handles, Role::Signaling), Arc::new(signaling.operator()))],
         relays: vec![pod_door(door(&as_media, Role::Media), Arc::new(relay))],
-    };
-    let admin = Door {
-        listen: settings.admin,
-        token: settings.admin_token,
-        token_file: settings.admin_token_file,
-        deadline: PATIENCE,
     };
     admin.open(Arc::new(together), &handles).await?;
     Ok(Box::new(move || signaling.live_calls()))

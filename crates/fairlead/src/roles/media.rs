@@ -58,43 +58,31 @@ impl Rtp {
         names.into_keys().map(|name| self.network(name)).collect()
     }
 
+    /// Where nothing to bind is given it is every address; the relay itself takes the advertised one where that is an
+    /// address of this host, and leaves out a family that this host does not have.
     fn network(&self, name: &str) -> Network {
-        let advertised = |wanted: fn(&IpAddr) -> bool| {
-            self.advertise.iter().filter(|a| a.network == name).map(|a| a.address).find(wanted)
-        };
-        let v4 =
-            match self.bind_of(IpAddr::is_ipv4, Ipv4Addr::UNSPECIFIED.into(), advertised(IpAddr::is_ipv4)) {
-                Some((IpAddr::V4(bind), Some(IpAddr::V4(advertise)))) => {
-                    Some(Place { bind, advertise: Some(advertise) })
-                }
-                Some((IpAddr::V4(bind), _)) => Some(Place { bind, advertise: None }),
-                _ => None,
-            };
-        let v6 =
-            match self.bind_of(IpAddr::is_ipv6, Ipv6Addr::UNSPECIFIED.into(), advertised(IpAddr::is_ipv6)) {
-                Some((IpAddr::V6(bind), Some(IpAddr::V6(advertise)))) => {
-                    Some(Place { bind, advertise: Some(advertise) })
-                }
-                Some((IpAddr::V6(bind), _)) => Some(Place { bind, advertise: None }),
-                _ => None,
-            };
-        Network { name: name.to_owned(), v4, v6 }
+        let everywhere = self.bind.is_empty();
+        let advertised = || self.advertise.iter().filter(|a| a.network == name).map(|a| a.address);
+        let v4 = self.bind.iter().find_map(ipv4).or(everywhere.then_some(Ipv4Addr::UNSPECIFIED));
+        let v6 = self.bind.iter().find_map(ipv6).or(everywhere.then_some(Ipv6Addr::UNSPECIFIED));
+        Network {
+            name: name.to_owned(),
+            v4: v4.map(|bind| Place { bind, advertise: advertised().find_map(|address| ipv4(&address)) }),
+            v6: v6.map(|bind| Place { bind, advertise: advertised().find_map(|address| ipv6(&address)) }),
+        }
     }
+}
 
-    /// What a family is bound to and advertises. Where no address to bind is given it is the advertised one if that is
-    /// an address of this host, so that packets leave from where phones are told to send; else every address.
-    fn bind_of(
-        &self,
-        family: fn(&IpAddr) -> bool,
-        all: IpAddr,
-        advertised: Option<IpAddr>,
-    ) -> Option<(IpAddr, Option<IpAddr>)> {
-        let is_ours = |address: &IpAddr| std::net::UdpSocket::bind((*address, 0)).is_ok();
-        let bind = if self.bind.is_empty() {
-            advertised.filter(is_ours).or_else(|| is_ours(&all).then_some(all))
-        } else {
-            self.bind.iter().copied().find(family)
-        };
-        bind.map(|bind| (bind, advertised))
+fn ipv4(address: &IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn ipv6(address: &IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V6(address) => Some(*address),
+        IpAddr::V4(_) => None,
     }
 }

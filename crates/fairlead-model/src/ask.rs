@@ -112,6 +112,27 @@ pub enum Ask {
     AnswerChallenge(Box<ChallengeToAnswer>),
 }
 
+impl Ask {
+    /// The kind of question, as metrics and traces name it.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Ask::Register(_) => "register",
+            Ask::Admit(_) => "admit",
+            Ask::Owner { .. } => "owner",
+            Ask::Disown { .. } => "disown",
+            Ask::Locate { .. } => "locate",
+            Ask::Release { .. } => "release",
+            Ask::Occupy { .. } => "occupy",
+            Ask::Usage { .. } => "usage",
+            Ask::Checkpoint { .. } => "checkpoint",
+            Ask::Qualified { .. } => "qualified",
+            Ask::QualifyList => "qualify_list",
+            Ask::MoveFlow { .. } => "move_flow",
+            Ask::AnswerChallenge(_) => "answer_challenge",
+        }
+    }
+}
+
 /// Credentials as a request carried them, not judged yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Credentials {

@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use fairlead_model::ask::{Answer, Ask, AskFailed};
+use fairlead_model::ask::{Answer, AskFailed};
 
 /// All of them.
 #[derive(Clone)]
@@ -88,25 +88,6 @@ impl Metrics {
     pub fn answered(&self, ask: &'static str, answer: &Result<Answer, AskFailed>, seconds: f64) {
         self.asks.get_or_create(&AskLabels { ask, result: result(answer) }).inc();
         self.duration.get_or_create(&KindLabel { ask }).observe(seconds);
-    }
-}
-
-/// The kind of a question.
-pub fn kind(ask: &Ask) -> &'static str {
-    match ask {
-        Ask::Register(_) => "register",
-        Ask::Admit(_) => "admit",
-        Ask::Owner { .. } => "owner",
-        Ask::Disown { .. } => "disown",
-        Ask::Locate { .. } => "locate",
-        Ask::Release { .. } => "release",
-        Ask::Occupy { .. } => "occupy",
-        Ask::Usage { .. } => "usage",
-        Ask::Checkpoint { .. } => "checkpoint",
-        Ask::Qualified { .. } => "qualified",
-        Ask::QualifyList => "qualify_list",
-        Ask::MoveFlow { .. } => "move_flow",
-        Ask::AnswerChallenge(_) => "answer_challenge",
     }
 }
 

@@ -15,7 +15,6 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tracing::{Instrument, debug, info};
 
-use crate::metrics::kind;
 use crate::registrar::Registrar;
 
 /// Messages that may wait for a pod.
@@ -141,7 +140,7 @@ impl Registrar {
     /// One question, within its deadline.
     async fn answer(self: Arc<Self>, pod: PodRef, envelope: Envelope, trace: Option<String>) -> Answered {
         let begun = Instant::now();
-        let what = kind(&envelope.ask);
+        let what = envelope.ask.word();
         let id = envelope.id;
         let deadline = envelope.deadline;
         let work = self.carry_out(pod, envelope);

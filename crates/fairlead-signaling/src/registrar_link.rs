@@ -47,25 +47,6 @@ pub(crate) struct AskJob {
     pub(crate) span: Span,
 }
 
-/// The word of a question, for traces.
-pub(crate) fn word(ask: &Ask) -> &'static str {
-    match ask {
-        Ask::Register(_) => "register",
-        Ask::Admit(_) => "admit",
-        Ask::Owner { .. } => "owner",
-        Ask::Disown { .. } => "disown",
-        Ask::Locate { .. } => "locate",
-        Ask::Release { .. } => "release",
-        Ask::Occupy { .. } => "occupy",
-        Ask::Usage { .. } => "usage",
-        Ask::Checkpoint { .. } => "checkpoint",
-        Ask::Qualified { .. } => "qualified",
-        Ask::QualifyList => "qualify_list",
-        Ask::MoveFlow { .. } => "move_flow",
-        Ask::AnswerChallenge(_) => "answer_challenge",
-    }
-}
-
 /// What the link is made of.
 pub(crate) struct RegistrarLink {
     pub(crate) registrar: Arc<dyn RegistrarPort>,

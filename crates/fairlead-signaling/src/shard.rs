@@ -320,7 +320,7 @@ impl<M: Machine> Shard<M> {
             Output::Ask(envelope) => {
                 let id = envelope.id;
                 let span = if self.traced {
-                    tracing::info_span!(parent: &self.span, "ask", question = crate::registrar_link::word(&envelope.ask))
+                    tracing::info_span!(parent: &self.span, "ask", question = envelope.ask.word())
                 } else {
                     Span::none()
                 };

@@ -43,13 +43,14 @@ impl Core {
             && params.get("nonce").is_some_and(|nonce| challenger.check_nonce(nonce) != NonceState::Forged)
     }
 
-    pub(super) fn challenge_stateless(&mut self, request: &Message, flow: &Flow, stale: bool) {
+    /// Values of WWW-Authenticate; none before the registrar has told its keys.
+    fn challenges(&mut self, stale: bool) -> Vec<String> {
         let random = self.random.bits();
-        let values = self
-            .challenger
-            .as_ref()
-            .map(|challenger| challenger.challenge(random, stale))
-            .unwrap_or_default();
+        self.challenger.as_ref().map(|challenger| challenger.challenge(random, stale)).unwrap_or_default()
+    }
+
+    pub(super) fn challenge_stateless(&mut self, request: &Message, flow: &Flow, stale: bool) {
+        let values = self.challenges(stale);
         if values.is_empty() {
             // No registrar has told us its keys yet: nobody can be let in.
             let refused = self.whole_edge_refuses("Service Unavailable", "not_briefed");
@@ -66,12 +67,7 @@ impl Core {
 
     /// The registrar wants (better) credentials for a request that has a transaction.
     pub(super) fn challenge(&mut self, server: u64, stale: bool, now: Now) {
-        let random = self.random.bits();
-        let values = self
-            .challenger
-            .as_ref()
-            .map(|challenger| challenger.challenge(random, stale))
-            .unwrap_or_default();
+        let values = self.challenges(stale);
         let Some(known) = self.servers.get(&server) else { return };
         let (request, flow, forced) = (known.request.clone(), known.flow, known.forced);
         if values.is_empty() {

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
+/// Wiped from memory when it goes, never printed.
+pub use fairlead_model::peer::Secret;
 
 /// The text is not allowed. The setting knows what is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,28 +219,6 @@ impl SettingValue for Share {
 
     fn parse(text: &str) -> Result<Self, BadValue> {
         text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).map(Share).ok_or(BadValue)
-    }
-}
-
-/// A secret: wiped from memory when it goes, never printed.
-#[derive(Clone)]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// Keeps `text`.
-    pub fn new(text: impl Into<String>) -> Self {
-        Secret(Zeroizing::new(text.into()))
-    }
-
-    /// The secret itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(hidden)")
     }
 }
 

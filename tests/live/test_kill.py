@@ -14,18 +14,6 @@ from live.sipp import Sipp, all_succeed, credentials
 COUNT, RATE = 4000, 500
 
 
-def listed(edge):
-    """Contacts of all peers as the API tells them, page by page."""
-    contacts, cursor = {}, ""
-    while True:
-        page = edge.get(f"/v1/peers?limit=1000{cursor}")
-        for peer in page["peers"]:
-            contacts[peer["name"]] = [c["uri"] for c in peer.get("contacts", [])]
-        if not page.get("next"):
-            return contacts
-        cursor = f"&cursor={page['next']}"
-
-
 class Kill(unittest.TestCase):
     def kill_in_the_middle(self, edge, name):
         numbers = [str(n) for n in range(10000, 10000 + COUNT)]
@@ -40,7 +28,7 @@ class Kill(unittest.TestCase):
         self.assertFalse(load.is_alive(), "the load ended")
         confirmed = dict(load.confirmed)
         self.assertGreater(len(confirmed), COUNT // 2, load.statuses)
-        there = listed(edge)
+        there = edge.contacts()
         missing = [user for user, contact in confirmed.items() if contact not in there.get(user, [])]
         self.assertEqual(missing, [], f"{len(missing)} of {len(confirmed)} are missing after {name} was killed; {load.statuses}")
         print(f"\n  {edge.kind}, {name} killed: {len(confirmed)} confirmed, none missing, {load.statuses}")

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bed;
+#[path = "../../fairlead-store/tests/server/mod.rs"]
 mod server;
 
 use std::sync::Arc;

@@ -89,6 +89,16 @@ class Edge:
             text = answer.read().decode()
         return json.loads(text) if text else None
 
+    def contacts(self):
+        """Contact URIs of all peers by name, as the API tells them, page by page."""
+        contacts, cursor = {}, ""
+        while True:
+            page = self.get(f"/v1/peers?limit=1000{cursor}")
+            contacts.update((peer["name"], [c["uri"] for c in peer["contacts"]]) for peer in page["peers"])
+            if not page.get("next"):
+                return contacts
+            cursor = f"&cursor={page['next']}"
+
     def metrics(self, url=None):
         """All samples of /metrics as {name{labels}: value}."""
         with urllib.request.urlopen((url or self.admin_url) + "/metrics", timeout=10) as answer:

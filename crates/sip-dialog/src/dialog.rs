@@ -181,18 +181,28 @@ impl Dialog {
     /// of their INVITE and are not checked. A repetition by the transport never gets here: its transaction
     /// absorbs it.
     pub fn check_order(&mut self, request: &Message) -> Result<(), OutOfOrder> {
+        if let Some(number) = self.order_of(request)? {
+            self.remote_cseq = Some(number);
+        }
+        Ok(())
+    }
+
+    /// What [`check_order`](Self::check_order) would say, without noting anything.
+    pub fn is_in_order(&self, request: &Message) -> bool {
+        self.order_of(request).is_ok()
+    }
+
+    /// The number to note, if the method has one of its own.
+    fn order_of(&self, request: &Message) -> Result<Option<u32>, OutOfOrder> {
         if matches!(request.method(), Method::Ack | Method::Cancel) {
-            return Ok(());
+            return Ok(None);
         }
         let Ok(cseq) = request.cseq() else {
             return Err(OutOfOrder { got: 0, last: self.remote_cseq.unwrap_or(0) });
         };
         match self.remote_cseq {
             Some(last) if cseq.number <= last => Err(OutOfOrder { got: cseq.number, last }),
-            _ => {
-                self.remote_cseq = Some(cseq.number);
-                Ok(())
-            }
+            _ => Ok(Some(cseq.number)),
         }
     }
 

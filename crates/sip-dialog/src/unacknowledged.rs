@@ -36,9 +36,14 @@ impl Unacknowledged {
 
     /// An ACK of the dialog came; whether it is the one that was waited for.
     pub fn handle_ack(&mut self, cseq: u32) -> bool {
-        let ours = cseq == self.cseq && !self.done;
+        let ours = self.awaits(cseq);
         self.done |= ours;
         ours
+    }
+
+    /// Whether an ACK with this CSeq is the one that is waited for.
+    pub fn awaits(&self, cseq: u32) -> bool {
+        cseq == self.cseq && !self.done
     }
 
     /// The CSeq of the INVITE.

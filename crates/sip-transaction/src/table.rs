@@ -127,6 +127,12 @@ impl<D: Clone> Transactions<D> {
         Request::New
     }
 
+    /// Whether a request is of a server transaction that is here: a repetition of what began it.
+    pub fn has_server(&mut self, message: &Message) -> bool {
+        key::server(message, message.method(), &mut self.scratch)
+            && self.servers.contains_key(self.scratch.as_slice())
+    }
+
     /// Opens the transaction of a request that [`handle_request`](Self::handle_request) called new. The user
     /// answers it with [`respond`](Self::respond), or it ends by itself when no answer is of use any more (not
     /// INVITE).
@@ -265,6 +271,20 @@ impl<D: Clone> Transactions<D> {
         self.step(id, now, |live, _| live.machine.transport_error());
     }
 
+    /// Sends once more what was sent last, now: its user has found another way for it. The timers stay as they are.
+    pub fn send_again(&mut self, id: TransactionId) {
+        let Some(live) = self.slots.get(id).filter(|live| !live.ended && !live.message.is_empty()) else {
+            return;
+        };
+        let output = Output::Send {
+            transaction: id,
+            user: live.user.clone(),
+            message: live.message.clone(),
+            again: true,
+        };
+        self.put(output);
+    }
+
     /// The time of [`poll_timeout`](Self::poll_timeout) has come: fires every timer that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((at, id)) = self.schedule.pop_due(now) {
@@ -307,6 +327,18 @@ impl<D: Clone> Transactions<D> {
     /// The same, to be changed: messages sent from now on carry the new value.
     pub fn user_mut(&mut self, id: TransactionId) -> Option<&mut D> {
         self.slots.get_mut(id).map(|live| &mut live.user)
+    }
+
+    /// Whether this is the transaction of a CANCEL that [`cancel`](Self::cancel) sent. Its user is a copy of its INVITE's,
+    /// and hears nothing of its responses, its failure and its end.
+    pub fn is_cancel(&self, id: TransactionId) -> bool {
+        self.slots.get(id).is_some_and(|live| live.silent)
+    }
+
+    /// Whether this is a client INVITE that had a provisional response and no final one: it has arrived, and is not sent again
+    /// (§17.1.1.2).
+    pub fn is_proceeding(&self, id: TransactionId) -> bool {
+        matches!(self.slots.get(id).map(|live| &live.machine), Some(Machine::CallsOut(machine)) if machine.may_cancel())
     }
 
     /// The server transaction of an INVITE that this CANCEL is for (§9.2), whatever its state.

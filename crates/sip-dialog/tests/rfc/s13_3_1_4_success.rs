@@ -52,7 +52,9 @@ fn it_starts_at_t1_and_doubles_up_to_t2_and_gives_up_after_64_t1() {
 fn the_ack_ends_it() {
     let mut lab = Lab::new();
     assert_eq!(lab.until(2_000), [(500, false), (1_500, false)]);
+    assert!(lab.success.awaits(5) && !lab.success.awaits(4));
     assert!(lab.success.handle_ack(5));
+    assert!(!lab.success.awaits(5));
     assert_eq!(lab.until(60_000), []);
     assert_eq!(lab.success.handle_timeout(lab.start + ms(60_000)), Due::Nothing);
     assert!(!lab.success.handle_ack(5), "a repetition of the ACK");

@@ -161,3 +161,21 @@ fn s9_2_a_cancel_after_the_final_response_still_finds_the_transaction() {
     assert_eq!(lab.table.handle_request(&cancel, lab.now), Request::Cancel { invite: Some(lab.id) });
     assert_eq!(lab.respond(487), ["AlreadyFinal"]);
 }
+
+#[test]
+fn s9_1_a_cancel_whose_way_is_lost_can_be_told_another_and_be_given_up_without_its_invite() {
+    let mut lab = calling();
+    lab.receive(180);
+    lab.cancel();
+    let Some(Output::Send { transaction: cancel, .. }) = lab.table.poll_output() else { panic!("no CANCEL") };
+    assert!(lab.table.is_cancel(cancel) && !lab.table.is_cancel(lab.id));
+    *lab.table.user_mut(cancel).unwrap() = 8;
+    lab.table.send_again(cancel);
+    let Some(Output::Send { user, again, .. }) = lab.table.poll_output() else { panic!("no CANCEL") };
+    assert_eq!((user, again), (8, true));
+    assert_eq!(lab.table.user(lab.id), Some(&7));
+    lab.table.forget(cancel);
+    assert_eq!(lab.drain(), [""; 0]);
+    assert!(lab.table.user(cancel).is_none());
+    assert_eq!(lab.receive(200), Received::ForUser(lab.id), "a 2xx that crossed it is heard");
+}

@@ -74,6 +74,18 @@ fn what_the_user_gave_comes_back_with_every_output_and_can_be_changed() {
 }
 
 #[test]
+fn what_was_sent_last_is_sent_again_by_another_way_as_long_as_there_is_a_transaction() {
+    let mut lab = Lab::client("INVITE", false);
+    *lab.table.user_mut(lab.id).unwrap() = 9;
+    lab.table.send_again(lab.id);
+    assert!(matches!(lab.table.poll_output(), Some(Output::Send { user: 9, again: true, .. })));
+    lab.table.forget(lab.id);
+    lab.table.send_again(lab.id);
+    assert!(matches!(lab.table.poll_output(), Some(Output::Ended { .. })));
+    assert_eq!(lab.table.poll_output(), None);
+}
+
+#[test]
 fn a_late_wake_up_does_not_send_a_burst() {
     let mut lab = Lab::client("INVITE", false);
     lab.now += ms(20_000);

@@ -327,6 +327,8 @@ pub struct Registered {
 pub struct Admitted {
     /// Who is calling.
     pub caller: LegPolicy,
+    /// The caller's binding by whose flow the request came, to find its flow again; `None` for who is not registered.
+    pub binding: Option<BindingKey>,
     /// Whom to try, in order; never empty for an INVITE.
     pub targets: Vec<Target>,
 }

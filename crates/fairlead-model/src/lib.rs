@@ -14,4 +14,6 @@ pub mod id;
 pub mod member;
 pub mod operator;
 pub mod peer;
+pub mod provision;
 pub mod relay;
+pub mod surroundings;

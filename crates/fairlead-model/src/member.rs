@@ -1,6 +1,6 @@
 //! Who is there: pods as the registrar tells them to each other, and what it hands them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ pub enum Role {
     Registrar,
     /// The operator's door.
     Admin,
+    /// Kubernetes objects become peers.
+    Operator,
 }
 
 impl Role {
@@ -29,6 +31,7 @@ impl Role {
             Role::Media => "media",
             Role::Registrar => "registrar",
             Role::Admin => "admin",
+            Role::Operator => "operator",
         }
     }
 }
@@ -42,7 +45,7 @@ pub struct Member {
     pub name: String,
     /// What it does.
     pub role: Role,
-    /// Where its gRPC port is, as others reach it.
+    /// Where its gRPC port is, as others reach it; [`Member::ASKED_NOTHING`] when it has none.
     pub grpc: SocketAddr,
     /// When it started.
     pub started: UnixMillis,
@@ -54,6 +57,32 @@ pub struct Member {
     pub load: u32,
     /// Its release.
     pub version: String,
+}
+
+impl Member {
+    /// The gRPC port of a pod that has none.
+    pub const ASKED_NOTHING: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+
+    /// One that has just started: it holds nothing and takes what comes. Its release is not said.
+    pub fn started(
+        pod: PodRef,
+        name: impl Into<String>,
+        role: Role,
+        grpc: SocketAddr,
+        at: UnixMillis,
+    ) -> Self {
+        Member {
+            pod,
+            name: name.into(),
+            role,
+            grpc,
+            started: at,
+            seen: at,
+            draining: false,
+            load: 0,
+            version: String::new(),
+        }
+    }
 }
 
 /// What a registrar hands to a pod at the start of its stream and again at each change. No secret of a peer is in it.
@@ -72,6 +101,8 @@ pub struct Briefing {
     /// Sources from which somebody may come without credentials (guests, `insecure=invite`, peers without a secret).
     /// A request without credentials from anywhere else is challenged on the shard.
     pub trusted: Vec<IpNet>,
+    /// Where the world reaches the edge.
+    pub surroundings: crate::surroundings::Surroundings,
 }
 
 /// A key of the cluster under which a pod mints names that others can check (not a secret of a peer).

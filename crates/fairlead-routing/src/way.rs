@@ -1,17 +1,19 @@
 //! By what way a peer is reached: the next hop, the Route, the Request-URI.
 
 use fairlead_model::binding::Binding;
-use fairlead_model::flow::{Hop, Transport};
+use fairlead_model::flow::{Flow, Hop, Transport};
 use fairlead_model::peer::{Host, Peer, host_and_port};
 use sip_wire::Uri;
 
 /// Next hop and Route (topmost first) of requests to a registered contact; `None` when neither its flow nor its
 /// URI says where it is. The Request-URI is the Contact.
 ///
-/// By the flow when the binding says so (force_rport in effect, or a connection). Else by the topmost Path
-/// (RFC 3327 §5.4), else the outbound proxy, else the Contact itself (RFC 3261 §16.6, §19.1.5).
+/// By the flow when the binding says so (force_rport in effect, or a connection), and when the Contact is where its
+/// REGISTER came from: then both lead to the same place, and behind a Service only the pod that the phone's packets reach
+/// can speak to it. Else by the topmost Path (RFC 3327 §5.4), else the outbound proxy, else the Contact itself
+/// (RFC 3261 §16.6, §19.1.5).
 pub fn binding_way(peer: &Peer, binding: &Binding) -> Option<(Hop, Vec<String>)> {
-    let mut route = binding.path.clone();
+    let route = binding.path.clone();
     if route.is_empty()
         && let Some(proxy) = proxy(peer).filter(|(_, _, force)| *force || !binding.by_flow)
     {
@@ -23,7 +25,9 @@ pub fn binding_way(peer: &Peer, binding: &Binding) -> Option<(Hop, Vec<String>)>
     }
     let first = route.first().map(|value| inside(value).to_owned());
     let hop = hop_of(&first.unwrap_or_else(|| binding.uri.clone()))?;
-    route.shrink_to_fit();
+    if leads_to(&hop, &binding.flow) {
+        return Some((Hop::Flow(binding.flow), route));
+    }
     Some((hop, route))
 }
 
@@ -89,6 +93,13 @@ fn proxy(peer: &Peer) -> Option<(Hop, String, bool)> {
     Some((hop, line, proxy.force))
 }
 
+/// Whether an address is the other end of a flow.
+fn leads_to(hop: &Hop, flow: &Flow) -> bool {
+    let Hop::Address { transport, host, port } = hop else { return false };
+    let port = port.unwrap_or(transport.default_port());
+    *transport == flow.transport && port == flow.remote.port() && host.parse() == Ok(flow.remote.ip())
+}
+
 /// What stands between the angle brackets.
 fn inside(value: &str) -> &str {
     let from = value.find('<').map_or(0, |at| at + 1);
@@ -130,6 +141,18 @@ mod tests {
         assert_eq!(way(&contact).0, to(Transport::Udp, "192.0.2.7", Some(5062)));
         contact.by_flow = true;
         assert_eq!(way(&contact).0, Hop::Flow(contact.flow));
+    }
+
+    #[test]
+    fn a_contact_that_is_where_its_register_came_from_is_reached_by_the_flow() {
+        let flow = crate::bench::flow_from("192.0.2.7:5062");
+        assert_eq!(way(&Binding { flow, ..binding() }).0, Hop::Flow(flow));
+        let other = crate::bench::flow_from("192.0.2.7:40001");
+        assert_eq!(way(&Binding { flow: other, ..binding() }).0, to(Transport::Udp, "192.0.2.7", Some(5062)));
+        let path = vec!["<sip:192.0.2.8;lr>".to_owned()];
+        let by_proxy = crate::bench::flow_from("192.0.2.8:5060");
+        let contact = Binding { flow: by_proxy, path: path.clone(), ..binding() };
+        assert_eq!(way(&contact), (Hop::Flow(by_proxy), path));
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub struct Phone {
     edge: SocketAddr,
     incoming: Incoming,
     sdp: Bytes,
+    salt: String,
     made: u64,
     packets: VecDeque<Packet>,
     /// Requests that wait for an answer.
@@ -97,6 +98,7 @@ impl Phone {
             edge,
             incoming: Incoming::Answer(Duration::from_secs(1)),
             sdp: Bytes::from(sdp),
+            salt: String::new(),
             made: 0,
             packets: VecDeque::new(),
             waiting: Vec::new(),
@@ -122,6 +124,23 @@ impl Phone {
     pub fn with_sdp(mut self, sdp: impl Into<Bytes>) -> Self {
         self.sdp = sdp.into();
         self
+    }
+
+    /// The same phone, whose Call-IDs, tags and branches hold this as well: a real edge remembers those of an earlier run.
+    #[must_use]
+    pub fn salted(mut self, salt: &str) -> Self {
+        self.salt = format!("{salt}-");
+        self
+    }
+
+    /// Offers and answers with this SDP from now on.
+    pub fn set_sdp(&mut self, sdp: impl Into<Bytes>) {
+        self.sdp = sdp.into();
+    }
+
+    /// Sends its requests to this address from now on.
+    pub fn set_edge(&mut self, edge: SocketAddr) {
+        self.edge = edge;
     }
 
     /// Changes what it does with calls that come in from now on.
@@ -235,7 +254,7 @@ impl Phone {
 
     fn unique(&mut self, what: &str) -> String {
         self.made += 1;
-        format!("{what}-{}-{}", self.name, self.made)
+        format!("{what}-{}{}-{}", self.salt, self.name, self.made)
     }
 
     fn head(&mut self, method: &Method, uri: &str) -> RequestWriter {

@@ -82,7 +82,7 @@ pub static PEER_OPTIONS: &[Opt] = &[
     })
     .secret(),
     Opt::new("remotesecret", Yes, secret!(remote_secret)).secret(),
-    Opt::new("auth", NotYet, |peer, _, value| {
+    Opt::new("auth", Yes, |peer, _, value| {
         peer.auth.push(auth_entry(value)?);
         Ok(())
     })

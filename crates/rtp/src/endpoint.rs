@@ -44,6 +44,8 @@ pub struct Signalled {
     pub mux: bool,
     /// Whether its address may be learned.
     pub learn: Learn,
+    /// It has not been told its port yet, so nothing can come from it: an address that is to be learned is not waited for.
+    pub untold: bool,
     /// The payload types that it may send.
     pub payloads: Payloads,
     /// Its RTCP is encrypted (RFC 3711) and not read.
@@ -94,7 +96,7 @@ impl SentReports {
 /// Where its RTP comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// Not known, and not waited for: its answer will say.
+    /// Not known, and not waited for: its answer will say, or it does not know its port yet.
     Pending,
     /// Not known, waited for.
     Waiting,
@@ -120,16 +122,44 @@ pub(crate) struct Endpoint {
     pub near: Option<IpAddr>,
     /// The last address that signalling gave, through times of [`Remote::Zero`].
     pub address: Option<SocketAddr>,
+    /// It waits once more, and this is where it was before: spoken to, and believed at once, until it comes from
+    /// somewhere else.
+    pub was: Option<SocketAddr>,
+}
+
+impl Remote {
+    /// The address, when one is said.
+    pub(crate) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Remote::At(address) => Some(address),
+            Remote::Unknown | Remote::Zero => None,
+        }
+    }
 }
 
 impl Endpoint {
+    /// Where its RTP comes from, as far as that was ever learned.
+    pub fn source(&self) -> Option<SocketAddr> {
+        match self.source {
+            Source::Locked(address) => Some(address),
+            Source::Waiting => self.was,
+            Source::Pending => None,
+        }
+    }
+
+    /// The address whose flow is kept alive. RFC 6263 §3: also while nothing is sent, by whatever means that was said.
+    pub fn kept(&self) -> Option<SocketAddr> {
+        self.source().or_else(|| self.destination())
+    }
+
     /// Where RTP for it goes.
     pub fn destination(&self) -> Option<SocketAddr> {
         match (self.signalled.remote, self.source) {
             (Remote::Zero, _) => None,
             (_, Source::Locked(address)) => Some(address),
+            (_, Source::Waiting) if self.was.is_some() => self.was,
             // Until it is heard, where it said it is; a private address behind a NAT hears nothing, as before.
-            (Remote::At(address), Source::Waiting) => Some(address),
+            (Remote::At(address), Source::Waiting | Source::Pending) => Some(address),
             _ => None,
         }
     }
@@ -139,9 +169,9 @@ impl Endpoint {
         if self.rtcp_learned.is_some() || self.signalled.remote == Remote::Zero {
             return self.rtcp_learned.filter(|_| self.signalled.remote != Remote::Zero);
         }
-        match self.source {
+        match self.source() {
             // Learned elsewhere than signalled: the signalled RTCP address is as wrong as the RTP address was.
-            Source::Locked(address) if Some(address) != self.address => {
+            Some(address) if Some(address) != self.address => {
                 address.port().checked_add(1).map(|port| SocketAddr::new(address.ip(), port))
             }
             _ => self.signalled.rtcp,

@@ -14,6 +14,9 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// A flow is unheard again after this long without a packet either way.
     pub unheard: Duration,
+    /// A stream that may come from anywhere is followed to another source when its own was silent for so long. More than two
+    /// packets of 20 ms, so that packets that overtake each other move nothing.
+    pub moved: Duration,
     /// The most former triples that are remembered; the oldest go first.
     pub formers: usize,
 }
@@ -25,6 +28,7 @@ impl Default for Settings {
             former: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
             unheard: Duration::from_secs(25),
+            moved: Duration::from_millis(50),
             formers: 100_000,
         }
     }

@@ -1,4 +1,5 @@
-//! All streams of one worker: what comes in, and where it goes.
+//! All streams of one worker: which there are, and what their sides have signalled. `streams/packets.rs` and
+//! `streams/rtcp.rs` are what comes in, and where it goes.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -7,11 +8,11 @@ use std::time::Instant;
 
 use crate::endpoint::{Counters, Endpoint, Learn, Remote, SentReports, Signalled, Source};
 use crate::flow::Flow;
-use crate::header::{Header, Kind};
 use crate::probation::Probation;
 use crate::settings::Settings;
-use crate::table::{EndpointId, Holder, NoPort, PortId, Table};
+use crate::table::{EndpointId, NoPort, PortId, Table, Wish};
 
+mod packets;
 mod rtcp;
 
 /// What becomes of a datagram.
@@ -130,15 +131,12 @@ impl<S: BuildHasher + Clone> Streams<S> {
         near: IpAddr,
         signalled: Signalled,
     ) -> Result<EndpointId, NoPort> {
-        let address = match signalled.remote {
-            Remote::At(address) => Some(address),
-            Remote::Unknown | Remote::Zero => None,
-        };
+        let address = signalled.remote.address();
         let likely = match (signalled.learn, address) {
             (Learn::Never, Some(address)) => address.ip(),
             _ => near,
         };
-        let port = self.table.pick(now, ports, address, likely, signalled.learn)?;
+        let port = self.table.pick(now, ports, likely, Wish::of(&signalled))?;
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
@@ -164,6 +162,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
             reports: SentReports::default(),
             near: Some(likely),
             address: None,
+            was: None,
         }));
         self.table.enter(port, id);
         self.table.near(port, likely);
@@ -192,6 +191,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
         }
         let free = |address| self.table.may_claim(endpoint.port, address, id);
         match (signalled.learn, signalled.remote) {
+            (Learn::From(_) | Learn::Anywhere, _) if signalled.untold => true,
             (Learn::Never, Remote::At(address)) => free(address),
             (Learn::Never, _) => true,
             (learn, _) => self.table.may_wait(endpoint.port, learn, Some(id)),
@@ -214,15 +214,20 @@ impl<S: BuildHasher + Clone> Streams<S> {
         if !moves(endpoint, &signalled) {
             let learn = endpoint.signalled.learn;
             let (before, rtcp) = (endpoint.signalled.rtcp, signalled.rtcp);
+            endpoint.address = signalled.remote.address().or(endpoint.address);
             endpoint.signalled = Signalled { learn, ..signalled };
             self.expect_rtcp(port, before, rtcp, id);
+            self.learn_again(now, id);
             return Ok(());
         }
-        let (address, learn) = match signalled.remote {
-            Remote::At(address) => (Some(address), signalled.learn),
-            Remote::Unknown | Remote::Zero => (None, signalled.learn),
-        };
+        let learn = signalled.learn;
+        let address = signalled.remote.address();
         if let Source::Locked(old) = endpoint.source
+            && Some(old) != address
+        {
+            self.table.retire(until, port, old, id, endpoint.counters.reception.ssrc());
+        }
+        if let Some(old) = endpoint.was.take()
             && Some(old) != address
         {
             self.table.retire(until, port, old, id, endpoint.counters.reception.ssrc());
@@ -236,12 +241,14 @@ impl<S: BuildHasher + Clone> Streams<S> {
         endpoint.probation = Probation::default();
         endpoint.rtp_flow = Flow::default();
         endpoint.rtcp_flow = Flow::default();
-        if let Some(address) = address.filter(|&address| self.table.may_claim(port, address, id)) {
+        let later = signalled.untold && learn != Learn::Never;
+        if let Some(address) = address.filter(|&address| !later && self.table.may_claim(port, address, id)) {
             endpoint.barred = self.table.claim(now, port, address, id);
         }
         endpoint.source = match (learn, address) {
             (Learn::Never, Some(address)) => Source::Locked(address),
             (Learn::Never, None) => Source::Pending,
+            _ if later => Source::Pending,
             _ => {
                 self.table.wait(port, learn, id);
                 Source::Waiting
@@ -260,6 +267,31 @@ impl<S: BuildHasher + Clone> Streams<S> {
         Ok(())
     }
 
+    /// Signalling has spoken, and a side whose address was learned has been silent for so long that what stands between us
+    /// may have forgotten it: then it may be learned once more. Until it is, it is where it was; silence alone, without
+    /// signalling, never opens it to anybody.
+    fn learn_again(&mut self, now: Instant, id: EndpointId) {
+        let unheard = self.settings.unheard;
+        let Some(endpoint) =
+            self.slots.get_mut(id.index as usize).and_then(|slot| slot.endpoint.as_deref_mut())
+        else {
+            return;
+        };
+        let learn = endpoint.signalled.learn;
+        let silent =
+            endpoint.counters.last_rtp.is_none_or(|last| now.saturating_duration_since(last) >= unheard);
+        if let Source::Locked(address) = endpoint.source
+            && learn != Learn::Never
+            && silent
+            && self.table.may_wait(endpoint.port, learn, Some(id))
+        {
+            self.table.wait(endpoint.port, learn, id);
+            endpoint.probation = Probation::default();
+            endpoint.was = Some(address);
+            endpoint.source = Source::Waiting;
+        }
+    }
+
     /// Ends one side of a stream. Its triple is former from now on.
     pub fn close(&mut self, now: Instant, id: EndpointId) -> Option<Counters> {
         let until = now + self.settings.former;
@@ -267,11 +299,11 @@ impl<S: BuildHasher + Clone> Streams<S> {
         let endpoint = slot.endpoint.take()?;
         self.free.push(id.index);
         let port = endpoint.port;
-        match (endpoint.source, endpoint.address) {
-            (Source::Locked(address), _) => {
+        match (endpoint.source(), endpoint.source, endpoint.address) {
+            (Some(address), _, _) => {
                 self.table.retire(until, port, address, id, endpoint.counters.reception.ssrc());
             }
-            (Source::Waiting, Some(address)) => self.table.retire(until, port, address, id, None),
+            (None, Source::Waiting, Some(address)) => self.table.retire(until, port, address, id, None),
             _ => {}
         }
         self.table.stop_waiting(port, endpoint.signalled.learn, id);
@@ -289,170 +321,34 @@ impl<S: BuildHasher + Clone> Streams<S> {
         {
             self.ssrcs.remove(&(port, ssrc));
         }
-        if let Some(peer) = endpoint.peer.and_then(|peer| self.endpoint_mut(peer)) {
+        // Not when another has taken its place.
+        if let Some(peer) = endpoint.peer.and_then(|peer| self.endpoint_mut(peer))
+            && peer.peer == Some(id)
+        {
             peer.peer = None;
         }
         Some(endpoint.counters)
     }
 
-    /// A datagram came to the RTP half of a port, or with `rtcp` to its RTCP half.
-    pub fn packet(
-        &mut self,
-        now: Instant,
-        port: PortId,
-        rtcp: bool,
-        from: SocketAddr,
-        packet: &[u8],
-    ) -> Verdict {
-        let kind = Kind::of(packet);
-        if rtcp {
-            return match kind {
-                Kind::Rtcp { sender } => self.report(now, port, from, sender, packet),
-                Kind::Rtp(_) | Kind::Other => Verdict::Drop(Dropped::WrongKind),
-            };
-        }
-        match self.table.holder(port, from) {
-            Some(Holder::Live(id)) => self.expected(now, id, from, kind, packet),
-            Some(Holder::Former { .. }) => Verdict::Drop(Dropped::Former),
-            None => self.stranger(now, port, from, kind, packet),
-        }
+    /// Whether a side has not been told its port.
+    pub fn is_untold(&self, id: EndpointId) -> bool {
+        self.endpoint(id).is_some_and(|endpoint| endpoint.signalled.untold)
     }
 
-    /// From a source that a stream knows.
-    fn expected(
-        &mut self,
-        now: Instant,
-        id: EndpointId,
-        from: SocketAddr,
-        kind: Kind,
-        packet: &[u8],
-    ) -> Verdict {
-        let Some(endpoint) = self.endpoint_mut(id) else { return Verdict::Drop(Dropped::Elsewhere) };
-        endpoint.rtp_flow.heard(now);
-        match kind {
-            Kind::Rtp(header) => {
-                if let Some((ssrc, until)) = endpoint.barred {
-                    if until <= now {
-                        endpoint.barred = None;
-                    } else if ssrc == header.ssrc {
-                        endpoint.counters.dropped += 1;
-                        return Verdict::Drop(Dropped::Former);
-                    }
-                }
-                if endpoint.source == Source::Waiting {
-                    self.lock(now, id, from);
-                }
-                self.forward(now, id, &header, packet.len())
-            }
-            Kind::Rtcp { .. } if endpoint.signalled.mux => self.forward_report(now, id, packet),
-            Kind::Rtcp { .. } | Kind::Other => {
-                endpoint.counters.dropped += 1;
-                Verdict::Drop(Dropped::WrongKind)
-            }
-        }
-    }
-
-    /// From a source that no stream knows: perhaps one waits for it.
-    fn stranger(
-        &mut self,
-        now: Instant,
-        port: PortId,
-        from: SocketAddr,
-        kind: Kind,
-        packet: &[u8],
-    ) -> Verdict {
-        let Some(id) = self.table.waiter(port, from.ip()) else {
-            if let Some(endpoint) = self.table.sole(port).and_then(|id| self.endpoint_mut(id)) {
-                endpoint.counters.dropped += 1;
-            }
-            return Verdict::Drop(Dropped::Elsewhere);
-        };
-        let Some(endpoint) = self.endpoint_mut(id) else { return Verdict::Drop(Dropped::Elsewhere) };
-        let Kind::Rtp(header) = kind else {
-            endpoint.counters.dropped += 1;
-            return Verdict::Drop(Dropped::WrongKind);
-        };
-        if !endpoint.signalled.payloads.accepts(header.payload) {
-            endpoint.counters.dropped += 1;
-            return Verdict::Drop(Dropped::WrongKind);
-        }
-        if !endpoint.probation.packet(from, &header) {
-            endpoint.counters.dropped += 1;
-            return Verdict::Drop(Dropped::Probation);
-        }
-        endpoint.rtp_flow = Flow::default();
-        endpoint.rtp_flow.heard(now);
-        self.lock(now, id, from);
-        self.forward(now, id, &header, packet.len())
-    }
-
-    /// From now on this source and no other, until signalling moves it.
-    fn lock(&mut self, now: Instant, id: EndpointId, from: SocketAddr) {
+    /// It was not told after all: what [`signal`](Self::signal) began to wait for is not waited for.
+    pub fn untell(&mut self, id: EndpointId) {
         let Some(endpoint) =
             self.slots.get_mut(id.index as usize).and_then(|slot| slot.endpoint.as_deref_mut())
         else {
             return;
         };
-        let port = endpoint.port;
-        self.table.stop_waiting(port, endpoint.signalled.learn, id);
-        if let Some(other) = endpoint.address.filter(|&address| address != from) {
-            self.table.release(port, other, id);
-        }
-        // A barred SSRC stays barred: locking to the address that signalling gave claims nothing new.
-        if self.table.holder(port, from) != Some(Holder::Live(id)) {
-            self.table.claim(now, port, from, id);
-        }
-        if let Some(near) = endpoint.near.take() {
-            self.table.not_near(port, near);
-        }
-        endpoint.source = Source::Locked(from);
-    }
-
-    fn forward(&mut self, now: Instant, id: EndpointId, header: &Header, bytes: usize) -> Verdict {
-        let Some(endpoint) =
-            self.slots.get_mut(id.index as usize).and_then(|slot| slot.endpoint.as_deref_mut())
-        else {
-            return Verdict::Drop(Dropped::Elsewhere);
-        };
-        let known = endpoint.counters.reception.ssrc();
-        if known != Some(header.ssrc) {
-            // RTCP finds its stream by this. A second stream of the port with the same SSRC is found by address only.
-            let port = endpoint.port;
-            if let Some(old) = known
-                && self.ssrcs.get(&(port, old)) == Some(&id)
-            {
-                self.ssrcs.remove(&(port, old));
+        endpoint.signalled.untold = true;
+        if endpoint.source == Source::Waiting {
+            self.table.stop_waiting(endpoint.port, endpoint.signalled.learn, id);
+            if let Some(address) = endpoint.address {
+                self.table.release(endpoint.port, address, id);
             }
-            self.ssrcs.entry((port, header.ssrc)).or_insert(id);
-        }
-        let rate = endpoint.signalled.payloads.rate(header.payload);
-        endpoint.counters.reception.received(now, header, bytes, rate);
-        endpoint.counters.last_rtp = Some(now);
-        let verdict = match endpoint.peer {
-            Some(peer) => self.speak(now, peer, false),
-            None => Verdict::Drop(Dropped::NoDestination),
-        };
-        if matches!(verdict, Verdict::Forward { .. })
-            && let Some(endpoint) = self.endpoint_mut(id)
-        {
-            endpoint.counters.sent += 1;
-        }
-        verdict
-    }
-
-    /// Where something for this endpoint goes, if it may go now.
-    fn speak(&mut self, now: Instant, to: EndpointId, report: bool) -> Verdict {
-        let settings = self.settings;
-        let Some(endpoint) = self.endpoint_mut(to) else { return Verdict::Drop(Dropped::NoDestination) };
-        let rtcp = report && !endpoint.signalled.mux;
-        let address = if rtcp { endpoint.rtcp_destination() } else { endpoint.destination() };
-        let Some(to) = address else { return Verdict::Drop(Dropped::NoDestination) };
-        let own = endpoint.signalled.own;
-        let flow = if rtcp { &mut endpoint.rtcp_flow } else { &mut endpoint.rtp_flow };
-        if own || flow.speak(now, &settings) {
-            Verdict::Forward { port: endpoint.port, rtcp, to }
-        } else {
-            Verdict::Drop(Dropped::Unheard)
+            endpoint.source = Source::Pending;
         }
     }
 
@@ -467,13 +363,13 @@ impl<S: BuildHasher + Clone> Streams<S> {
             if endpoint.signalled.own {
                 continue;
             }
-            if let Some(to) = endpoint.destination()
+            if let Some(to) = endpoint.kept()
                 && endpoint.rtp_flow.keep_alive(now, &settings)
             {
                 due(KeepAlive { port: endpoint.port, rtcp: false, to });
             }
             if !endpoint.signalled.mux
-                && let Some(to) = endpoint.rtcp_destination()
+                && let Some(to) = endpoint.rtcp_learned.or_else(|| endpoint.rtcp_destination())
                 && endpoint.rtcp_flow.keep_alive(now, &settings)
             {
                 due(KeepAlive { port: endpoint.port, rtcp: true, to });
@@ -488,10 +384,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
 
     /// Where its RTP comes from; `None` while that is not known.
     pub fn source(&self, id: EndpointId) -> Option<SocketAddr> {
-        match self.endpoint(id)?.source {
-            Source::Locked(address) => Some(address),
-            Source::Pending | Source::Waiting => None,
-        }
+        self.endpoint(id)?.source()
     }
 
     /// What was counted.
@@ -517,13 +410,16 @@ impl<S: BuildHasher + Clone> Streams<S> {
 
 /// Whether signalling says something new about where an endpoint is.
 fn moves(endpoint: &Endpoint, signalled: &Signalled) -> bool {
+    let told = endpoint.source == Source::Pending && endpoint.signalled.untold && !signalled.untold;
+    let other_learn = endpoint.signalled.learn != signalled.learn;
+    // RTP overtook the answer: the answer says where the phone thinks it is, and we know where that is from here.
+    let heard_first = matches!(endpoint.source, Source::Locked(_))
+        && endpoint.address.is_none()
+        && signalled.learn != Learn::Never
+        && !other_learn;
     match signalled.remote {
-        Remote::At(address) => {
-            endpoint.address != Some(address) || endpoint.signalled.learn != signalled.learn
-        }
+        Remote::At(address) => told || other_learn || (endpoint.address != Some(address) && !heard_first),
         // Only at the beginning: later it says nothing that was not known.
-        Remote::Unknown | Remote::Zero => {
-            endpoint.source == Source::Pending && endpoint.signalled.learn != signalled.learn
-        }
+        Remote::Unknown | Remote::Zero => told || (endpoint.source == Source::Pending && other_learn),
     }
 }

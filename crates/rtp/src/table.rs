@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::endpoint::Learn;
+use crate::endpoint::{Learn, Remote, Signalled};
 
 /// One local port for RTP, with the next one for RTCP: an index into the ports of this table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +61,37 @@ struct Load {
     endpoints: u32,
     /// All their ids, combined by exclusive or: the id itself when there is one.
     ids: u64,
+}
+
+/// How a stream will be told from others on its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// By its address, which is known.
+    Address(SocketAddr),
+    /// By its address, which its answer will name.
+    Named,
+    /// By the first packets from where it waits for them, from now on.
+    Latched {
+        learn: Learn,
+        /// Where it said it is.
+        address: Option<SocketAddr>,
+        /// It is asked first, and the port that is left may be needed for who asks.
+        asked: bool,
+    },
+    /// The same, but only once it has been told its port. By then it may still go to another.
+    Later,
+}
+
+impl Wish {
+    pub fn of(signalled: &Signalled) -> Self {
+        let address = signalled.remote.address();
+        match (signalled.learn, address) {
+            (Learn::Never, Some(address)) => Wish::Address(address),
+            (Learn::Never, None) => Wish::Named,
+            _ if signalled.untold => Wish::Later,
+            (learn, address) => Wish::Latched { learn, address, asked: signalled.remote == Remote::Unknown },
+        }
+    }
 }
 
 /// Streams of one remote address on one port.
@@ -134,50 +165,55 @@ impl<S: BuildHasher + Clone> Table<S> {
         }
     }
 
-    /// Picks a port for a stream. `ports` are those allowed; `address` is where it will be, when that is known, `near`
-    /// where it is likely to be.
+    /// Picks a port for a stream. `ports` are those allowed; `near` is where the stream is likely to be.
     ///
     /// A port that nobody uses comes first: what strays there is known to be meant for its only stream. Then ports are
     /// filled one after the other up to [`ROOMY`], as a port with much traffic is read in large batches. Before all that comes
     /// that the stream can be told from others: one whose address will be named later goes where the
     /// fewest of the same IP address are, one that is to be latched where its address has nothing former.
-    pub fn pick(
-        &self,
-        now: Instant,
-        ports: &[PortId],
-        address: Option<SocketAddr>,
-        near: IpAddr,
-        learn: Learn,
-    ) -> Result<PortId, NoPort> {
+    ///
+    /// Who is asked (rings) does not get the last port on which its address can be waited for: phones behind one NAT that
+    /// call each other need it in their turn, when one of them answers.
+    pub fn pick(&self, now: Instant, ports: &[PortId], near: IpAddr, wish: Wish) -> Result<PortId, NoPort> {
         let mut best: Option<((u32, u32, u32), PortId)> = None;
+        let mut free = 0;
+        let spares =
+            matches!(wish, Wish::Latched { learn: Learn::From(_), asked: true, .. }) && ports.len() > 1;
+        let (learn, address) = match wish {
+            Wish::Address(address) => (Learn::Never, Some(address)),
+            Wish::Named | Wish::Later => (Learn::Never, None),
+            Wish::Latched { learn, address, .. } => (learn, address),
+        };
         for &port in ports {
             if !self.may_wait(port, learn, None) {
                 continue;
             }
+            free += 1;
             let taken = match address.and_then(|address| self.holder(port, address)) {
                 Some(Holder::Live(_)) if learn == Learn::Never => continue,
                 Some(Holder::Former { until, .. }) if until > now => 1,
                 _ => 0,
             };
             let others = self.near.get(&(port, near)).copied().unwrap_or_default();
-            let alike = match (learn, address) {
-                (Learn::Never, Some(_)) => 0,
-                (Learn::Never, None) => others.live,
-                (Learn::From(_) | Learn::Anywhere, _) => others.former,
+            let alike = match wish {
+                Wish::Address(_) => 0,
+                Wish::Named => others.live,
+                Wish::Later | Wish::Latched { .. } => others.former,
             };
             let crowd = match self.load(port).map_or(0, |load| load.endpoints) {
                 0 => 0,
                 endpoints => 1 + endpoints.saturating_sub(ROOMY),
             };
             let score = (taken, alike, crowd);
-            if score == (0, 0, 0) {
-                return Ok(port);
-            }
             if best.is_none_or(|(known, _)| score < known) {
                 best = Some((score, port));
             }
+            // Nothing better will come.
+            if (!spares || free > 1) && best.is_some_and(|(known, _)| known == (0, 0, 0)) {
+                break;
+            }
         }
-        best.map(|(_, port)| port).ok_or(NoPort)
+        best.filter(|_| !spares || free > 1).map(|(_, port)| port).ok_or(NoPort)
     }
 
     /// An endpoint is on a port now.

@@ -2,31 +2,16 @@
 
 #![allow(clippy::unwrap_used)] // a test that unwraps fails as it should
 
+mod common;
+
 use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use common::{at, rtp, s};
 use rtp::{
     Dropped, EndpointId, KeepAlive, Learn, NoPort, PortId, Remote, Settings, Signalled, Streams, Verdict,
 };
-
-fn at(address: &str) -> SocketAddr {
-    address.parse().unwrap()
-}
-
-fn s(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-/// An RTP packet of PCMU.
-fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
-    let mut packet = vec![0x80, 0];
-    packet.extend(sequence.to_be_bytes());
-    packet.extend((u32::from(sequence) * 160).to_be_bytes());
-    packet.extend(ssrc.to_be_bytes());
-    packet.resize(172, 0xff);
-    packet
-}
 
 fn receiver_report(ssrc: u32) -> Vec<u8> {
     let mut packet = vec![0x80, 201, 0, 1];
@@ -260,6 +245,73 @@ fn no_two_on_a_port_wait_for_the_same_address() {
 }
 
 #[test]
+fn what_overtakes_the_answer_is_heard_and_goes_on_being_heard() {
+    let mut bench = Bench::new(1);
+    let (nat, phone) = ("198.51.100.1", "198.51.100.1:61000");
+    let rings = Signalled { remote: Remote::Unknown, rtcp: None, ..behind(nat) };
+    let (callee, caller) = bench.call((nat, rings.clone()), ("192.0.2.2", signalled("192.0.2.2:5000")));
+    bench.send(callee, phone, &rtp(1, 1));
+    assert_eq!(bench.send(callee, phone, &rtp(1, 2)), bench.forward(caller, "192.0.2.2:5000"));
+    // Somebody else of that NAT is waited for on the port since then, which the answer does not mind.
+    let other = bench.open(nat, rings).unwrap();
+    bench.streams.signal(bench.now, callee, behind(nat)).unwrap();
+    assert_eq!(bench.streams.source(callee), Some(at(phone)));
+    assert_eq!(bench.send(callee, phone, &rtp(1, 3)), bench.forward(caller, "192.0.2.2:5000"));
+    assert_eq!(bench.send(caller, "192.0.2.2:5000", &rtp(2, 1)), bench.forward(callee, phone));
+    assert_eq!(bench.streams.source(other), None);
+    // The same description again moves nothing, another address does.
+    bench.streams.signal(bench.now, callee, behind(nat)).unwrap();
+    assert_eq!(bench.send(callee, phone, &rtp(1, 4)), bench.forward(caller, "192.0.2.2:5000"));
+    bench.streams.close(bench.now, other);
+    let moved = Signalled { remote: Remote::At(at("10.0.0.10:4000")), ..behind(nat) };
+    bench.streams.signal(bench.now, callee, moved).unwrap();
+    assert_eq!(bench.streams.source(callee), None);
+}
+
+#[test]
+fn who_has_not_been_told_its_port_takes_nobodys_place() {
+    let mut bench = Bench::new(2);
+    let nat = "198.51.100.1";
+    let untold = Signalled { untold: true, ..behind(nat) };
+    let callers: Vec<_> = (0..5).map(|_| bench.open(nat, untold.clone()).unwrap()).collect();
+    assert_eq!(bench.streams.sizes(), (0, 0, 0), "nothing is waited for");
+    let (caller, callee) = (callers[0], bench.open("192.0.2.2", signalled("192.0.2.2:5000")).unwrap());
+    bench.streams.join(caller, callee);
+    for sequence in 1..4 {
+        let verdict = bench.send(caller, "198.51.100.1:61000", &rtp(1, sequence));
+        assert_eq!(verdict, Verdict::Drop(Dropped::Elsewhere), "it cannot know the port");
+    }
+    // What the one called sends before its answer is known goes where the caller said it listens.
+    assert_eq!(bench.send(callee, "192.0.2.2:5000", &rtp(2, 1)), bench.forward(caller, "10.0.0.9:4000"));
+    // The answer tells it: from now on it is waited for, as its address says.
+    bench.streams.signal(bench.now, caller, behind(nat)).unwrap();
+    bench.send(caller, "198.51.100.1:61000", &rtp(1, 4));
+    let second = bench.send(caller, "198.51.100.1:61000", &rtp(1, 5));
+    assert_eq!(second, bench.forward(callee, "192.0.2.2:5000"));
+    assert_eq!(bench.streams.source(caller), Some(at("198.51.100.1:61000")));
+}
+
+#[test]
+fn the_last_port_of_an_address_is_left_for_who_answers() {
+    let mut bench = Bench::new(3);
+    let nat = "198.51.100.1";
+    let rings = Signalled { remote: Remote::Unknown, rtcp: None, ..behind(nat) };
+    let caller = bench.open(nat, Signalled { untold: true, ..behind(nat) }).unwrap();
+    let first = bench.open(nat, rings.clone()).unwrap();
+    bench.open(nat, rings.clone()).unwrap();
+    assert_eq!(bench.open(nat, rings.clone()), Err(NoPort));
+    bench.open("198.51.100.2", Signalled { remote: Remote::Unknown, ..behind("198.51.100.2") }).unwrap();
+    // The first answers: it is waited for already, and its caller has a port as well, if not the one it had in mind.
+    bench.streams.signal(bench.now, first, behind(nat)).unwrap();
+    if !bench.streams.may_signal(caller, &behind(nat)) {
+        bench.open(nat, behind(nat)).unwrap();
+    }
+    // One port alone is not kept back.
+    let mut bench = Bench::new(1);
+    bench.open(nat, rings).unwrap();
+}
+
+#[test]
 fn one_that_may_come_from_anywhere_waits_alone() {
     let mut bench = Bench::new(2);
     let anywhere = || Signalled { learn: Learn::Anywhere, ..signalled("10.0.0.9:4000") };
@@ -270,6 +322,52 @@ fn one_that_may_come_from_anywhere_waits_alone() {
     bench.send(a, "203.0.113.5:7000", &rtp(1, 1));
     assert_eq!(bench.send(a, "203.0.113.5:7000", &rtp(1, 2)), bench.forward(b, "192.0.2.2:5000"));
     bench.open("198.51.100.1", anywhere()).unwrap();
+}
+
+#[test]
+fn one_that_may_come_from_anywhere_is_followed_once_its_source_is_silent() {
+    let mut bench = Bench::new(1);
+    let anywhere = Signalled { learn: Learn::Anywhere, ..signalled("10.0.0.9:4000") };
+    let (a, b) = bench.call(("198.51.100.1", anywhere), ("192.0.2.2", signalled("192.0.2.2:5000")));
+    let (old, new) = ("203.0.113.5:7000", "203.0.113.5:7001");
+    bench.send(a, old, &rtp(1, 1));
+    bench.send(a, old, &rtp(1, 2));
+    bench.now += Duration::from_millis(20);
+    for sequence in 3..6 {
+        assert_eq!(
+            bench.send(a, new, &rtp(1, sequence)),
+            Verdict::Drop(Dropped::Elsewhere),
+            "it was just heard"
+        );
+    }
+    bench.now += Duration::from_millis(40);
+    for sequence in 3..6 {
+        assert_eq!(
+            bench.send(a, new, &rtp(7, sequence)),
+            Verdict::Drop(Dropped::Elsewhere),
+            "another stream"
+        );
+    }
+    assert_eq!(bench.send(a, new, &rtp(1, 3)), Verdict::Drop(Dropped::Probation));
+    assert_eq!(bench.streams.source(a), Some(at(old)));
+    assert_eq!(bench.send(a, new, &rtp(1, 4)), bench.forward(b, "192.0.2.2:5000"));
+    assert_eq!(bench.send(b, "192.0.2.2:5000", &rtp(2, 1)), bench.forward(a, new), "so does what it hears");
+    assert_eq!(bench.send(a, old, &rtp(1, 5)), Verdict::Drop(Dropped::Former));
+}
+
+#[test]
+fn nobody_else_is_followed_without_signalling() {
+    let mut bench = Bench::new(1);
+    let (a, _) =
+        bench.call(("198.51.100.1", behind("198.51.100.1")), ("192.0.2.2", signalled("192.0.2.2:5000")));
+    bench.send(a, "198.51.100.1:61000", &rtp(1, 1));
+    bench.send(a, "198.51.100.1:61000", &rtp(1, 2));
+    bench.now += s(5);
+    for sequence in 3..8 {
+        let verdict = bench.send(a, "198.51.100.1:61001", &rtp(1, sequence));
+        assert_eq!(verdict, Verdict::Drop(Dropped::Elsewhere));
+    }
+    assert_eq!(bench.streams.source(a), Some(at("198.51.100.1:61000")));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Dropped, Streams, Verdict};
-use crate::endpoint::Source;
+use crate::endpoint::Endpoint;
 use crate::flow::Flow;
 use crate::report::{Report, read_reports};
 use crate::table::{EndpointId, PortId};
@@ -46,9 +46,8 @@ impl<S: BuildHasher + Clone> Streams<S> {
             self.endpoint(id).is_some_and(|endpoint| endpoint.counters.reception.ssrc() == Some(sender))
         };
         let comes_from = |id: EndpointId| {
-            self.endpoint(id).is_some_and(
-                |endpoint| matches!(endpoint.source, Source::Locked(address) if address.ip() == from.ip()),
-            )
+            let source = self.endpoint(id).and_then(Endpoint::source);
+            source.is_some_and(|address| address.ip() == from.ip())
         };
         let id = match (exact, named) {
             (Some(exact), _) if is_senders(exact) => exact,

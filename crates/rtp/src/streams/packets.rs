@@ -1,0 +1,207 @@
+//! RTP: which stream it belongs to, who is believed to have sent it, and where it goes.
+
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Dropped, Streams, Verdict};
+use crate::endpoint::{Learn, Source};
+use crate::flow::Flow;
+use crate::header::{Header, Kind};
+use crate::table::{EndpointId, Holder, PortId};
+
+impl<S: BuildHasher + Clone> Streams<S> {
+    /// A datagram came to the RTP half of a port, or with `rtcp` to its RTCP half.
+    pub fn packet(
+        &mut self,
+        now: Instant,
+        port: PortId,
+        rtcp: bool,
+        from: SocketAddr,
+        packet: &[u8],
+    ) -> Verdict {
+        let kind = Kind::of(packet);
+        if rtcp {
+            return match kind {
+                Kind::Rtcp { sender } => self.report(now, port, from, sender, packet),
+                Kind::Rtp(_) | Kind::Other => Verdict::Drop(Dropped::WrongKind),
+            };
+        }
+        match self.table.holder(port, from) {
+            Some(Holder::Live(id)) => self.expected(now, id, from, kind, packet),
+            Some(Holder::Former { .. }) => Verdict::Drop(Dropped::Former),
+            None => self.stranger(now, port, from, kind, packet),
+        }
+    }
+
+    /// From a source that a stream knows.
+    fn expected(
+        &mut self,
+        now: Instant,
+        id: EndpointId,
+        from: SocketAddr,
+        kind: Kind,
+        packet: &[u8],
+    ) -> Verdict {
+        let Some(endpoint) = self.endpoint_mut(id) else { return Verdict::Drop(Dropped::Elsewhere) };
+        endpoint.rtp_flow.heard(now);
+        match kind {
+            Kind::Rtp(header) => {
+                if let Some((ssrc, until)) = endpoint.barred {
+                    if until <= now {
+                        endpoint.barred = None;
+                    } else if ssrc == header.ssrc {
+                        endpoint.counters.dropped += 1;
+                        return Verdict::Drop(Dropped::Former);
+                    }
+                }
+                if endpoint.source == Source::Waiting {
+                    self.lock(now, id, from);
+                }
+                self.forward(now, id, &header, packet.len())
+            }
+            Kind::Rtcp { .. } if endpoint.signalled.mux => self.forward_report(now, id, packet),
+            Kind::Rtcp { .. } | Kind::Other => {
+                endpoint.counters.dropped += 1;
+                Verdict::Drop(Dropped::WrongKind)
+            }
+        }
+    }
+
+    /// From a source that no stream knows: perhaps one waits for it.
+    fn stranger(
+        &mut self,
+        now: Instant,
+        port: PortId,
+        from: SocketAddr,
+        kind: Kind,
+        packet: &[u8],
+    ) -> Verdict {
+        let moving = match &kind {
+            Kind::Rtp(header) => self.moving(now, port, header),
+            Kind::Rtcp { .. } | Kind::Other => None,
+        };
+        let Some(id) = moving.or_else(|| self.table.waiter(port, from.ip())) else {
+            if let Some(endpoint) = self.table.sole(port).and_then(|id| self.endpoint_mut(id)) {
+                endpoint.counters.dropped += 1;
+            }
+            return Verdict::Drop(Dropped::Elsewhere);
+        };
+        let Some(endpoint) = self.endpoint_mut(id) else { return Verdict::Drop(Dropped::Elsewhere) };
+        let Kind::Rtp(header) = kind else {
+            endpoint.counters.dropped += 1;
+            return Verdict::Drop(Dropped::WrongKind);
+        };
+        if !endpoint.signalled.payloads.accepts(header.payload) {
+            endpoint.counters.dropped += 1;
+            return Verdict::Drop(Dropped::WrongKind);
+        }
+        if !endpoint.probation.packet(from, &header) {
+            endpoint.counters.dropped += 1;
+            return Verdict::Drop(Dropped::Probation);
+        }
+        endpoint.rtp_flow = Flow::default();
+        endpoint.rtp_flow.heard(now);
+        if let Source::Locked(old) = endpoint.source {
+            endpoint.was = Some(old);
+        }
+        self.lock(now, id, from);
+        self.forward(now, id, &header, packet.len())
+    }
+
+    /// A side that may come from anywhere is followed when its stream goes on from another source (RFC 3550 §8: its SSRC
+    /// says that it is the same one) while the former source is silent: where the masquerade of a cluster gives such a
+    /// flow another port in the middle of a call. Nobody else is ever followed without signalling.
+    fn moving(&self, now: Instant, port: PortId, header: &Header) -> Option<EndpointId> {
+        let id = *self.ssrcs.get(&(port, header.ssrc))?;
+        let endpoint = self.endpoint(id)?;
+        let silent = endpoint
+            .counters
+            .last_rtp
+            .is_some_and(|last| now.saturating_duration_since(last) >= self.settings.moved);
+        let follows = endpoint.signalled.learn == Learn::Anywhere
+            && matches!(endpoint.source, Source::Locked(_))
+            && endpoint.counters.reception.ssrc() == Some(header.ssrc)
+            && silent;
+        follows.then_some(id)
+    }
+
+    /// From now on this source and no other, until signalling moves it.
+    fn lock(&mut self, now: Instant, id: EndpointId, from: SocketAddr) {
+        let until = now + self.settings.former;
+        let Some(endpoint) =
+            self.slots.get_mut(id.index as usize).and_then(|slot| slot.endpoint.as_deref_mut())
+        else {
+            return;
+        };
+        let port = endpoint.port;
+        self.table.stop_waiting(port, endpoint.signalled.learn, id);
+        match endpoint.was.take() {
+            Some(old) if old != from => {
+                self.table.retire(until, port, old, id, endpoint.counters.reception.ssrc());
+            }
+            Some(_) => {}
+            None => {
+                if let Some(other) = endpoint.address.filter(|&address| address != from) {
+                    self.table.release(port, other, id);
+                }
+            }
+        }
+        // A barred SSRC stays barred: locking to the address that signalling gave claims nothing new.
+        if self.table.holder(port, from) != Some(Holder::Live(id)) {
+            self.table.claim(now, port, from, id);
+        }
+        if let Some(near) = endpoint.near.take() {
+            self.table.not_near(port, near);
+        }
+        endpoint.source = Source::Locked(from);
+    }
+
+    fn forward(&mut self, now: Instant, id: EndpointId, header: &Header, bytes: usize) -> Verdict {
+        let Some(endpoint) =
+            self.slots.get_mut(id.index as usize).and_then(|slot| slot.endpoint.as_deref_mut())
+        else {
+            return Verdict::Drop(Dropped::Elsewhere);
+        };
+        let known = endpoint.counters.reception.ssrc();
+        if known != Some(header.ssrc) {
+            // RTCP finds its stream by this. A second stream of the port with the same SSRC is found by address only.
+            let port = endpoint.port;
+            if let Some(old) = known
+                && self.ssrcs.get(&(port, old)) == Some(&id)
+            {
+                self.ssrcs.remove(&(port, old));
+            }
+            self.ssrcs.entry((port, header.ssrc)).or_insert(id);
+        }
+        let rate = endpoint.signalled.payloads.rate(header.payload);
+        endpoint.counters.reception.received(now, header, bytes, rate);
+        endpoint.counters.last_rtp = Some(now);
+        let verdict = match endpoint.peer {
+            Some(peer) => self.speak(now, peer, false),
+            None => Verdict::Drop(Dropped::NoDestination),
+        };
+        if matches!(verdict, Verdict::Forward { .. })
+            && let Some(endpoint) = self.endpoint_mut(id)
+        {
+            endpoint.counters.sent += 1;
+        }
+        verdict
+    }
+
+    /// Where something for this endpoint goes, if it may go now.
+    pub(super) fn speak(&mut self, now: Instant, to: EndpointId, report: bool) -> Verdict {
+        let settings = self.settings;
+        let Some(endpoint) = self.endpoint_mut(to) else { return Verdict::Drop(Dropped::NoDestination) };
+        let rtcp = report && !endpoint.signalled.mux;
+        let address = if rtcp { endpoint.rtcp_destination() } else { endpoint.destination() };
+        let Some(to) = address else { return Verdict::Drop(Dropped::NoDestination) };
+        let own = endpoint.signalled.own;
+        let flow = if rtcp { &mut endpoint.rtcp_flow } else { &mut endpoint.rtp_flow };
+        if own || flow.speak(now, &settings) {
+            Verdict::Forward { port: endpoint.port, rtcp, to }
+        } else {
+            Verdict::Drop(Dropped::Unheard)
+        }
+    }
+}

@@ -13,12 +13,15 @@
 //! * [`media`]: what the relay replies
 //! * [`resume`]: what is written down of a call that is up, and going on with it
 //! * [`show`]: what the operator sees
+//!
+//! [`state`] is what it holds.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fairlead_model::ask::{Ask, LegPolicy, Target, Usage};
+use fairlead_model::binding::BindingKey;
 use fairlead_model::id::{AttemptRef, CallRef, PodRef, Side, UnixMillis};
 use fairlead_model::relay::{RelayOrder, SessionRef, SessionStatistics};
 use sip_dialog::{Acks, Dialog, Unacknowledged};
@@ -30,6 +33,10 @@ use crate::negotiation::Negotiation;
 use crate::output::{Ended, EndedBy, LegRef, OrderTag, Output, ServerRef, Ticket};
 use crate::passes::Passed;
 use crate::time::Now;
+use state::{
+    Answering, Attempt, AttemptState, Deadline, EarlyA, LegA, Ok200, Pending, PendingKind, Progress, Record,
+    Reinvite, Request, Session, Stage, Step, Stray, Up, Wait,
+};
 
 mod answer;
 mod cancel;
@@ -41,6 +48,7 @@ mod reinvite;
 mod resume;
 mod ringing;
 mod show;
+mod state;
 mod write;
 
 pub use hunt::NotReached;
@@ -50,14 +58,17 @@ pub use write::{ALLOW, body_is_optional, has_description};
 
 /// How long nobody may stay silent before the next contact is tried.
 pub const SILENCE: Duration = Duration::from_secs(5);
-/// How long it may take until an attempt's INVITE is out: its name looked up, its slot taken, its offer rewritten.
-pub const PREPARING: Duration = Duration::from_secs(15);
+/// How long it may take until an attempt's INVITE is out: its name looked up, its slot taken, its offer rewritten, and a phone whose
+/// pod has ended heard again.
+pub const PREPARING: Duration = Duration::from_secs(30);
 /// Timer C (RFC 3261 §16.6 step 11): more than three minutes without a new provisional response.
 pub const TIMER_C: Duration = Duration::from_secs(181);
 /// A caller hears of a phone that rings this often at least (RFC 3261 §13.3.1.1).
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(60);
 /// So many contacts are tried at most.
 pub const MAX_TARGETS: usize = 16;
+/// So many addresses of one name are tried at most.
+pub const MAX_ADDRESSES: usize = 4;
 /// So many early dialogs of leg A are kept; more forks share the last.
 const MAX_EARLY: usize = 16;
 /// So many further 2xx of one INVITE are acknowledged and ended.
@@ -91,6 +102,8 @@ pub struct Opening {
     pub outlet: Outlet,
     /// Who is calling.
     pub caller: LegPolicy,
+    /// His binding, if he is registered by the flow that the INVITE came by.
+    pub binding: Option<BindingKey>,
     /// Whom to try, in order; not empty.
     pub targets: Vec<Target>,
     /// Mints tags and Call-IDs.
@@ -132,232 +145,6 @@ pub struct Call {
     outputs: VecDeque<Output>,
 }
 
-/// Leg A.
-#[derive(Debug)]
-struct LegA {
-    policy: LegPolicy,
-    /// The INVITE; `None` after an adoption.
-    invite: Option<Message>,
-    server: Option<ServerRef>,
-    outlet: Outlet,
-    /// The INVITE's offer, if it had one.
-    offer: Option<Bytes>,
-    early: Vec<EarlyA>,
-    /// The last provisional response, and when it is sent again.
-    progress: Option<Progress>,
-    dialog: Option<Dialog>,
-    /// The offer/answer machine; until the 200 each early dialog goes on with a copy of it.
-    negotiation: Negotiation,
-    acks: Acks,
-    facts: Facts,
-}
-
-/// A provisional response to the caller.
-#[derive(Debug)]
-struct Progress {
-    status: u16,
-    message: Bytes,
-    again: Instant,
-}
-
-/// An early dialog of leg A: one for each dialog of leg B that answered the offer in its own way.
-#[derive(Debug)]
-struct EarlyA {
-    tag: String,
-    attempt: AttemptRef,
-    /// The To-tag of leg B that it stands for.
-    b_tag: String,
-    negotiation: Negotiation,
-    /// What leg B described, and what the caller was told.
-    described: Option<(Bytes, Bytes)>,
-}
-
-/// One try to reach the callee.
-#[derive(Debug)]
-struct Attempt {
-    number: AttemptRef,
-    target: Target,
-    outlet: Option<Outlet>,
-    occupied: bool,
-    state: AttemptState,
-    call_id: String,
-    tag: String,
-    negotiation: Negotiation,
-    ticket: Option<Ticket>,
-    dialog: Option<Dialog>,
-    acks: Acks,
-    session: Option<Session>,
-    silent_until: Option<Instant>,
-    rings_until: Option<Instant>,
-    timer_c: Option<Instant>,
-    facts: Facts,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AttemptState {
-    /// Its address and its slot are looked for.
-    Preparing,
-    /// The relay rewrites the offer.
-    Offering,
-    /// The INVITE is out, nothing came back.
-    Calling,
-    /// Something came back.
-    Proceeding,
-    /// A 2xx came.
-    Answered,
-    /// Given up; its INVITE may still be open.
-    Left,
-}
-
-/// A relay session of an attempt.
-#[derive(Clone, Debug)]
-struct Session {
-    reference: SessionRef,
-    relay: Option<PodRef>,
-    formats: Vec<String>,
-    /// The first order was given.
-    opened: bool,
-    deleted: bool,
-}
-
-/// A further answer of a forked INVITE.
-#[derive(Debug)]
-struct Stray {
-    dialog: Dialog,
-    attempt: AttemptRef,
-}
-
-/// Where a call is.
-#[derive(Debug)]
-enum Step {
-    /// Attempts are made.
-    Ringing { worst: Option<(Cause, Vec<Passed>)> },
-    /// Leg B answered, leg A does not know or has not acknowledged.
-    Answering(Answering),
-    /// Both legs are acknowledged.
-    Up(Up),
-    /// It is over; what is open is closed.
-    Ending,
-}
-
-#[derive(Debug)]
-struct Answering {
-    winner: AttemptRef,
-    /// Leg B offered; the caller's ACK brings the answer.
-    late: bool,
-}
-
-#[derive(Debug)]
-struct Up {
-    reinvite: Option<Reinvite>,
-}
-
-/// A 2xx that is repeated until its ACK (RFC 3261 §13.3.1.4). A call has one at a time.
-#[derive(Debug)]
-struct Ok200 {
-    side: Side,
-    server: ServerRef,
-    status: u16,
-    unacknowledged: Unacknowledged,
-    /// §15: no BYE to whoever was called before its ACK; it goes out then.
-    then_bye: Option<Vec<Passed>>,
-}
-
-/// A re-INVITE on its way from one leg to the other.
-#[derive(Debug)]
-struct Reinvite {
-    from: Side,
-    server: ServerRef,
-    request: Message,
-    offer: Option<Bytes>,
-    /// Whether the offer puts the other side on hold, once the relay has read it.
-    hold: Option<bool>,
-    ticket: Option<Ticket>,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// The relay rewrites the offer of whoever began.
-    Offering,
-    /// The other leg has the request.
-    Asked,
-    /// The relay rewrites what the other leg's 2xx brought.
-    Answered,
-    /// The 200 waits for its ACK.
-    Acknowledged,
-    /// The relay rewrites the answer that the ACK brought.
-    LateAnswer,
-}
-
-/// A request of ours that has no final response yet, or whose ACK may be needed again.
-#[derive(Debug)]
-struct Pending {
-    ticket: Ticket,
-    leg: LegRef,
-    kind: PendingKind,
-    request: Request,
-    /// As it was sent.
-    sent: Option<Message>,
-    challenged: u8,
-    /// It offered nothing, so its ACK may bring an answer.
-    answers_in_ack: bool,
-    /// It had its final response.
-    done: bool,
-}
-
-#[derive(Clone, Debug)]
-enum PendingKind {
-    Invite(AttemptRef),
-    Reinvite,
-    Pass { from: LegRef, server: ServerRef, request: Message },
-    Bye,
-}
-
-/// What a request of ours says besides its dialog.
-#[derive(Clone, Debug)]
-struct Request {
-    method: Method,
-    passed: Vec<Passed>,
-    body: Option<(String, Bytes)>,
-    max_forwards: u8,
-    authorization: Option<(Header, String)>,
-}
-
-/// What an order to the relay was for.
-#[derive(Clone, Debug)]
-enum Wait {
-    Offer(AttemptRef),
-    EarlyAnswer { early: usize, status: u16, body: Bytes },
-    Answer { early: usize, body: Bytes },
-    LateOffer(AttemptRef),
-    LateAnswer(AttemptRef),
-    ReOffer,
-    ReAnswer,
-    ReLateOffer,
-    ReLateAnswer,
-    Delete { last: bool },
-    Nothing,
-}
-
-/// What the call detail record will say.
-#[derive(Clone, Debug)]
-struct Record {
-    began: Now,
-    answered: Option<Now>,
-    status: u16,
-    by: Option<EndedBy>,
-    ended: Option<Now>,
-    reported: bool,
-    media: Option<SessionStatistics>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Deadline {
-    mono: Instant,
-    wall: UnixMillis,
-}
-
 impl Call {
     /// A call whose first INVITE was admitted: the first target is tried at once.
     pub fn begin(opening: Opening, now: Now) -> Self {
@@ -377,6 +164,7 @@ impl Call {
             session_id: opening.session_id,
             a: LegA {
                 policy: opening.caller,
+                binding: opening.binding,
                 invite: Some(opening.invite),
                 server: Some(opening.server),
                 outlet: opening.outlet,
@@ -492,6 +280,13 @@ impl Call {
     /// The target of an attempt.
     pub fn target(&self, attempt: AttemptRef) -> Option<&Target> {
         self.attempts.get(usize::from(attempt.0)).map(|attempt| &attempt.target)
+    }
+
+    /// The target of an attempt that is not given up and after which there is no other.
+    pub fn last_target(&self, attempt: AttemptRef) -> Option<&Target> {
+        let open = |attempt: &&Attempt| attempt.state != AttemptState::Left;
+        (self.targets.len() == usize::from(attempt.0) + 1 && !self.is_ending())
+            .then(|| self.attempts.get(usize::from(attempt.0)).filter(open).map(|attempt| &attempt.target))?
     }
 
     /// How an attempt is treated, or the caller.

@@ -84,7 +84,8 @@ const CALLEE_DESCRIPTION: Row =
 const NO_REGISTRAR: Row =
     row("the registrar falls silent while the call is set up", 500, "Server Internal Error", false);
 const CANCELLED: Row = row("the caller cancels", 487, "Request Terminated", false);
-const OPERATOR: Row = row("the operator ends the call", 480, "Temporarily Unavailable", false);
+const OPERATOR: Row =
+    row("the operator ends the call, or a drain does", 480, "Temporarily Unavailable", false);
 
 /// The table, in the order in which the README prints it.
 pub const TABLE: &[Row] = &[

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use fairlead_model::ask::{LegPolicy, Target};
+use fairlead_model::binding::BindingKey;
 use fairlead_model::id::{AttemptRef, CallRef, PodRef, UnixMillis};
 use fairlead_model::relay::SessionRef;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ pub struct State {
     pub reference: CallRef,
     /// Who calls.
     pub caller: LegPolicy,
+    /// His binding, if he is registered.
+    #[serde(default)]
+    pub caller_binding: Option<BindingKey>,
     /// Leg A.
     pub a: Leg,
     /// The target that was reached: its peer, its binding or static address.

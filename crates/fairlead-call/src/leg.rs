@@ -89,6 +89,6 @@ pub struct NextHop {
     pub uri: String,
     /// Its peer is reached by its flow whatever the URI says (`nat=force_rport`).
     pub by_flow: bool,
-    /// The binding whose flow it is, if the leg went to a registered contact.
+    /// The binding whose flow it is, if the leg is one with a registered contact.
     pub binding: Option<(String, fairlead_model::binding::BindingKey)>,
 }

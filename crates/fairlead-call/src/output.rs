@@ -64,6 +64,14 @@ pub enum Output {
         /// On which leg.
         leg: LegRef,
     },
+    /// Send the INVITE of an attempt anew, to the next address of its name (RFC 3263 §4.3). Where it went before is given up:
+    /// cancelled as soon as that is allowed (RFC 3261 §9.1), an answer from there acknowledged and ended.
+    NextAddress {
+        /// The INVITE.
+        ticket: Ticket,
+        /// Whose.
+        attempt: AttemptRef,
+    },
     /// Acknowledge the 2xx of an INVITE; the text is [`Call::write_ack`](crate::call::Call::write_ack)'s, and the
     /// core sends it again when the 2xx comes again.
     Ack {
@@ -109,6 +117,8 @@ pub enum Output {
         method: String,
         /// Its Request-URI.
         uri: String,
+        /// Its CSeq, which tells it from a later one of the same ticket.
+        cseq: u32,
         /// The header that the answer goes into: of a proxy or of a user agent.
         proxy: bool,
     },
@@ -158,6 +168,8 @@ pub enum EndedBy {
     MaxDuration,
     /// An operator.
     Operator,
+    /// The process that holds it ends, and the time for it to end in peace is over.
+    Shutdown,
     /// It could not be set up, or a leg is gone.
     Failure,
 }
@@ -172,6 +184,7 @@ impl EndedBy {
             EndedBy::RtpTimeout => "rtp-timeout",
             EndedBy::MaxDuration => "max-duration",
             EndedBy::Operator => "operator",
+            EndedBy::Shutdown => "shutdown",
             EndedBy::Failure => "failure",
         }
     }

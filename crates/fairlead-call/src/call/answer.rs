@@ -39,6 +39,7 @@ impl Call {
         attempt.dialog = Some(dialog);
         attempt.facts.heard(response);
         (attempt.silent_until, attempt.rings_until, attempt.timer_c) = (None, None, None);
+        attempt.addresses = 0;
         let left = attempt.state == AttemptState::Left;
         attempt.state = AttemptState::Answered;
         if left || !ringing || before {
@@ -67,17 +68,22 @@ impl Call {
     }
 
     /// A 2xx to the INVITE of an attempt whose transaction is over: it was given up by a timer, and the callee answers
-    /// nevertheless, or its ACK got lost. Handled as one that crossed our CANCEL.
-    pub fn late_answer(&mut self, number: AttemptRef, response: &Message, now: Now) {
+    /// nevertheless, or its ACK got lost. Handled as one that crossed our CANCEL. `false`: it answers an INVITE that went to
+    /// another address of the same name before, or was written anew since; its dialog is nothing of this call's.
+    pub fn late_answer(&mut self, number: AttemptRef, response: &Message, now: Now) -> bool {
+        let dialog = self.attempts.get(usize::from(number.0)).and_then(|attempt| attempt.dialog.as_ref());
+        let is_ours = dialog.is_some_and(|dialog| response.to_tag() == Some(dialog.remote_tag.as_str()));
         let cseq = |message: &Message| message.cseq().map(|cseq| cseq.number).ok();
         let invited = self.pending.iter().find(|pending| {
-            pending.done
-                && matches!(pending.kind, PendingKind::Invite(known) if known == number)
+            matches!(pending.kind, PendingKind::Invite(known) if known == number)
                 && pending.sent.as_ref().and_then(cseq) == cseq(response)
         });
-        if let Some(ticket) = invited.map(|pending| pending.ticket) {
-            self.answered(number, ticket, response, now);
+        match invited.map(|pending| (pending.ticket, pending.done)) {
+            Some((ticket, true)) => self.answered(number, ticket, response, now),
+            Some((_, false)) => {}
+            None => return is_ours,
         }
+        true
     }
 
     /// The callee's answer, in its 2xx or already in a provisional response.
@@ -186,6 +192,13 @@ impl Call {
                 }
             }
         }
+    }
+
+    /// Whether an ACK is the one that a 2xx of ours waits for.
+    pub fn awaits_ack(&self, leg: LegRef, ack: &Message) -> bool {
+        let number = ack.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let Some(side) = self.side_of(leg) else { return false };
+        self.ok.as_ref().is_some_and(|ok| ok.side == side && ok.unacknowledged.awaits(number))
     }
 
     /// An ACK for a 2xx of ours came in a dialog of this call.

@@ -26,7 +26,7 @@ impl Call {
             // §15: a BYE in an early dialog ends the INVITE too.
             let cause = match by {
                 EndedBy::Caller | EndedBy::Cancel => Cause::Cancelled,
-                EndedBy::Operator | EndedBy::MaxDuration => Cause::Operator,
+                EndedBy::Operator | EndedBy::MaxDuration | EndedBy::Shutdown => Cause::Operator,
                 _ => Cause::Answered(480),
             };
             return self.refuse_caller(cause, passed, by, now);

@@ -2,6 +2,9 @@
 //!
 //! A contact is left at once on a transport error or a lost flow, after [`SILENCE`](super::SILENCE) without any
 //! response while there is another, and after its ring time. 6xx ends the hunt (RFC 3261 §16.7 step 5).
+//!
+//! A contact whose name has several addresses is left only when the last of them is: on a transport error, a timeout or a
+//! 503 the next one is tried (RFC 3263 §4.3), and after the same silence, since Timer B is longer than a caller waits.
 
 use super::*;
 
@@ -30,6 +33,7 @@ impl Call {
         self.attempts.push(Attempt {
             number,
             outlet: None,
+            addresses: 0,
             occupied,
             state: AttemptState::Preparing,
             call_id: self.names.call_id(number.0),
@@ -54,12 +58,22 @@ impl Call {
         }
     }
 
-    /// An attempt's target has a way.
-    pub fn reached(&mut self, number: AttemptRef, outlet: Outlet, now: Now) {
+    /// An attempt's target has a way; `addresses`: how many more its name has (RFC 3263 §4.2).
+    pub fn reached(&mut self, number: AttemptRef, outlet: Outlet, addresses: usize, now: Now) {
         if let Some(attempt) = self.attempt(number) {
             attempt.outlet = Some(outlet);
+            attempt.addresses = addresses.min(MAX_ADDRESSES - 1);
         }
         self.prepare(number, now);
+    }
+
+    /// A request was held and leaves only now: when it is an attempt's INVITE, its contact rings as long as any.
+    pub fn leaves_late(&mut self, ticket: Ticket, now: Now) {
+        let calling =
+            |attempt: &&Attempt| attempt.ticket == Some(ticket) && attempt.state == AttemptState::Calling;
+        if let Some(number) = self.attempts.iter().find(calling).map(|attempt| attempt.number) {
+            self.begin_waiting(number, now);
+        }
     }
 
     /// An attempt's target has none.
@@ -132,6 +146,39 @@ impl Call {
         self.refuse_caller(cause, passed, EndedBy::Failure, now);
     }
 
+    /// Sends the INVITE of an attempt to the next address of its name, if there is one. Whether it did.
+    pub(super) fn next_address(&mut self, number: AttemptRef, ticket: Ticket, now: Now) -> bool {
+        if !matches!(self.step, Step::Ringing { .. }) {
+            return false;
+        }
+        let tried = |attempt: &&mut Attempt| {
+            attempt.ticket == Some(ticket)
+                && attempt.addresses > 0
+                && matches!(attempt.state, AttemptState::Calling | AttemptState::Proceeding)
+        };
+        let Some(attempt) = self.attempt(number).filter(tried) else { return false };
+        attempt.addresses -= 1;
+        attempt.state = AttemptState::Calling;
+        self.begin_waiting(number, now);
+        if let Some(pending) = self.pending_mut(ticket) {
+            // Another host asks for credentials by itself.
+            (pending.request.authorization, pending.challenged) = (None, 0);
+        }
+        self.outputs.push_back(Output::NextAddress { ticket, attempt: number });
+        true
+    }
+
+    /// How long an attempt whose INVITE leaves now may be silent, and ring.
+    pub(super) fn begin_waiting(&mut self, number: AttemptRef, now: Now) {
+        let another = self.targets.len() > self.attempts.len();
+        let Some(attempt) = self.attempt(number) else { return };
+        // The last one is given all the time that Timer B has: there is nobody else to try.
+        attempt.silent_until = (another || attempt.addresses > 0).then(|| now.mono + SILENCE);
+        attempt.rings_until = (attempt.target.ring_time > 0)
+            .then(|| now.mono + Duration::from_secs(u64::from(attempt.target.ring_time)));
+        attempt.timer_c = Some(now.mono + TIMER_C);
+    }
+
     /// Silence, ring time, and Timer C.
     pub(super) fn time_attempts(&mut self, now: Now) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
@@ -140,6 +187,12 @@ impl Call {
             if matches!(attempt.state, AttemptState::Left | AttemptState::Answered) {
                 continue;
             }
+            let (number, ticket) = (attempt.number, attempt.ticket);
+            let silent = attempt.state == AttemptState::Calling && due(attempt.silent_until);
+            if silent && ticket.is_some_and(|ticket| self.next_address(number, ticket, now)) {
+                continue;
+            }
+            let attempt = &mut self.attempts[at];
             let cause = if due(attempt.silent_until) {
                 match attempt.state {
                     AttemptState::Preparing => Cause::FlowLost,
@@ -154,7 +207,6 @@ impl Call {
                 continue;
             };
             (attempt.silent_until, attempt.rings_until, attempt.timer_c) = (None, None, None);
-            let number = attempt.number;
             self.leave(number, cause, Vec::new(), now);
         }
     }

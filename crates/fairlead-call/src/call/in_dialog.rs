@@ -38,13 +38,24 @@ impl Call {
             .map(|attempt| LegRef::B(attempt.number))
     }
 
+    /// Whether a request comes in the order of its dialog (RFC 3261 §12.2.2), so that it is new and not an old one that
+    /// somebody sent again. [`request`](Self::request) refuses others.
+    pub fn is_in_order(&self, leg: LegRef, request: &Message) -> bool {
+        match (self.dialog(leg), leg, &self.a.invite) {
+            (Some(dialog), ..) => dialog.is_in_order(request),
+            // An early dialog of leg A: what comes after its INVITE.
+            (None, LegRef::A, Some(invite)) => match (request.cseq(), invite.cseq()) {
+                (Ok(cseq), Ok(first)) => cseq.number > first.number,
+                _ => false,
+            },
+            (None, ..) => false,
+        }
+    }
+
     /// A request came in a dialog of this call; `server` is its transaction. Not ACK, not CANCEL.
     pub fn request(&mut self, leg: LegRef, server: ServerRef, request: &Message, now: Now) {
-        let in_order = match self.dialog_mut(leg) {
-            Some(dialog) => dialog.check_order(request).is_ok(),
-            // An early dialog of leg A: anything after its INVITE.
-            None => true,
-        };
+        let in_order = self.is_in_order(leg, request)
+            && self.dialog_mut(leg).is_none_or(|dialog| dialog.check_order(request).is_ok());
         if !in_order {
             // §12.2.2
             return self.refuse_request(leg, server, request, 500, "CSeq out of order");
@@ -115,6 +126,12 @@ impl Call {
         if let (PendingKind::Reinvite, 200..=299) = (&kind, status) {
             return self.reinvite_answered(leg, ticket, response, now);
         }
+        // RFC 3263 §4.3: a host that is out of service.
+        if let (PendingKind::Invite(number), 503, false) = (&kind, status, done)
+            && self.next_address(*number, ticket, now)
+        {
+            return;
+        }
         self.close(ticket);
         self.hear(leg, response);
         match kind {
@@ -138,6 +155,11 @@ impl Call {
         let Some(pending) = self.pending(ticket) else { return };
         let (kind, done) = (pending.kind.clone(), pending.done);
         if done {
+            return;
+        }
+        if let PendingKind::Invite(number) = kind
+            && self.next_address(number, ticket, now)
+        {
             return;
         }
         self.close(ticket);
@@ -222,18 +244,42 @@ impl Call {
             return false;
         }
         let Some(sent) = &pending.sent else { return false };
+        let Ok(cseq) = sent.cseq().map(|cseq| cseq.number) else { return false };
         pending.challenged += 1;
         let (method, uri) = (sent.method().as_str().to_owned(), sent.request_uri().to_owned());
-        self.outputs.push_back(Output::AnswerChallenge { ticket, peer, challenges, method, uri, proxy });
+        if let PendingKind::Invite(number) = pending.kind
+            && let Some(attempt) = self.attempt(number)
+        {
+            // Its host was heard; the silence that counts is that after the INVITE with credentials.
+            attempt.silent_until = None;
+        }
+        self.outputs.push_back(Output::AnswerChallenge {
+            ticket,
+            peer,
+            challenges,
+            method,
+            uri,
+            cseq,
+            proxy,
+        });
         true
     }
 
-    /// The registrar answered a challenge, or would not.
-    pub fn challenge_answered(&mut self, ticket: Ticket, proxy: bool, value: Option<String>, now: Now) {
+    /// The registrar answered the challenge to the request with this CSeq, or would not.
+    pub fn challenge_answered(
+        &mut self,
+        ticket: Ticket,
+        cseq: u32,
+        proxy: bool,
+        value: Option<String>,
+        now: Now,
+    ) {
         let ending = self.is_ending();
         let Some(pending) = self.pending_mut(ticket) else { return };
         let (leg, kind, done) = (pending.leg, pending.kind.clone(), pending.done);
-        if done {
+        let sent = pending.sent.as_ref().and_then(|sent| sent.cseq().ok()).map(|cseq| cseq.number);
+        // Another host has the INVITE by now, to whom these credentials say nothing.
+        if done || sent != Some(cseq) {
             return;
         }
         let left = match &kind {
@@ -248,6 +294,12 @@ impl Call {
                 let header = if proxy { Header::ProxyAuthorization } else { Header::Authorization };
                 if let Some(pending) = self.pending_mut(ticket) {
                     pending.request.authorization = Some((header, value));
+                }
+                if let PendingKind::Invite(number) = kind
+                    && let Some(attempt) = self.attempt(number)
+                {
+                    attempt.state = AttemptState::Calling;
+                    self.begin_waiting(number, now);
                 }
                 self.outputs.push_back(Output::Request { ticket, leg });
             }

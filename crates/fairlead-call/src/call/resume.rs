@@ -31,6 +31,7 @@ impl Call {
         Some(State {
             reference: self.reference,
             caller: self.a.policy.clone(),
+            caller_binding: self.a.binding.clone(),
             a: Leg {
                 dialog: self.a.dialog.clone()?,
                 negotiation: self.a.negotiation.clone(),
@@ -90,6 +91,7 @@ impl Call {
             dialog: None,
             acks: Acks::default(),
             session: None,
+            addresses: 0,
             silent_until: None,
             rings_until: None,
             timer_c: None,
@@ -121,6 +123,7 @@ impl Call {
             session_id: 0,
             a: LegA {
                 policy: state.caller,
+                binding: state.caller_binding,
                 invite: None,
                 server: None,
                 outlet: a.outlet,

@@ -48,15 +48,10 @@ impl Call {
             authorization: None,
         };
         let ticket = self.ask_leg(LegRef::B(number), PendingKind::Invite(number), request);
-        let another = self.targets.len() > self.attempts.len();
         let Some(attempt) = self.attempt(number) else { return };
         attempt.ticket = Some(ticket);
         attempt.state = AttemptState::Calling;
-        // The last contact is given all the time that Timer B has: there is nobody else to try.
-        attempt.silent_until = another.then(|| now.mono + SILENCE);
-        attempt.rings_until = (attempt.target.ring_time > 0)
-            .then(|| now.mono + Duration::from_secs(u64::from(attempt.target.ring_time)));
-        attempt.timer_c = Some(now.mono + TIMER_C);
+        self.begin_waiting(number, now);
     }
 
     /// A provisional response of an attempt.

@@ -93,7 +93,9 @@ impl Call {
     /// Where the next request of a leg goes.
     pub fn next_hop(&mut self, leg: LegRef) -> Option<NextHop> {
         let (binding, by_flow) = match leg {
-            LegRef::A => (None, self.a.policy.nat.force_rport),
+            LegRef::A => {
+                (self.a.policy.peer.clone().zip(self.a.binding.clone()), self.a.policy.nat.force_rport)
+            }
             LegRef::B(_) | LegRef::Stray(_) => {
                 let target = self.target(self.attempt_of(leg)?)?;
                 let by_flow = target.policy.nat.force_rport || matches!(target.hop, Hop::Flow(_));
@@ -413,6 +415,14 @@ impl Call {
             LegRef::A => None,
             LegRef::B(number) => Some(number),
             LegRef::Stray(at) => self.strays.get(usize::from(at)).map(|stray| stray.attempt),
+        }
+    }
+
+    pub(super) fn dialog(&self, leg: LegRef) -> Option<&Dialog> {
+        match leg {
+            LegRef::A => self.a.dialog.as_ref(),
+            LegRef::B(number) => self.attempts.get(usize::from(number.0))?.dialog.as_ref(),
+            LegRef::Stray(at) => self.strays.get(usize::from(at)).map(|stray| &stray.dialog),
         }
     }
 

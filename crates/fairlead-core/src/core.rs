@@ -13,6 +13,9 @@
 //! * [`ways`]: networks, next hops, what is our own address
 //! * [`tell`]: what the registrar has to hear in the end
 //! * [`flows`]: a phone's packet moves its flow
+//! * [`keep_open`]: flows behind a Service
+//! * [`hold`]: what is meant for a phone whose pod is gone; [`unbound`]: the same of a trunk
+//! * [`ending`]: how a shard ends; [`pass_on`]: new calls while it drains
 //! * [`qualify`], [`checkpoint`], [`operator`]
 
 use std::collections::{HashMap, VecDeque};
@@ -29,6 +32,7 @@ use fairlead_model::id::{AttemptRef, CallRef, PodRef, ShardRef};
 use fairlead_model::member::Briefing;
 use fairlead_model::peer::General;
 use fairlead_model::relay::{RelayEvent, RelayReply};
+use fairlead_model::surroundings::SipAddress;
 use sip_auth::{Algorithm, Challenger, NonceKey, NonceKeys};
 use sip_transaction::{self as transaction, TransactionId, Transactions};
 use sip_wire::{Header, Message, Method};
@@ -47,16 +51,22 @@ mod checkpoint;
 mod checks;
 mod dialog_requests;
 mod drive;
+mod ending;
 mod flows;
+mod hold;
+mod keep_open;
 mod operator;
+mod pass_on;
 mod qualify;
 mod receive;
 mod register;
 mod respond;
 mod stray;
 mod tell;
+mod unbound;
 mod ways;
 
+pub use ending::Open;
 pub use operator::Statistics;
 
 /// How much one shard holds. What is over is refused, new requests first.
@@ -95,7 +105,15 @@ pub struct Core {
     general: General,
     trusted: Vec<ipnet::IpNet>,
     briefed: bool,
+    /// Where the world reaches the edge, as last told.
+    told: Vec<SipAddress>,
     draining: bool,
+    /// New calls are left to others.
+    fading: bool,
+    /// Calls that are left are being ended.
+    ending: bool,
+    /// New requests are not heard any more.
+    closing: bool,
     transactions: Transactions<User>,
     servers: HashMap<u64, Server>,
     /// Octets of the requests in `servers`.
@@ -105,6 +123,9 @@ pub struct Core {
     /// Dialogs of calls that began elsewhere, by Call-ID.
     adopted: HashMap<String, CallRef>,
     asks: HashMap<AskRef, Asked>,
+    /// Questions whether a flow has moved, which nobody waits for: they take nobody's room.
+    moving: HashMap<AskRef, Flow>,
+    kept: keep_open::Kept,
     orders: HashMap<OrderRef, Ordered>,
     resolves: HashMap<ResolveRef, Resolving>,
     sends: HashMap<SendRef, TransactionId>,
@@ -112,6 +133,8 @@ pub struct Core {
     sources: flows::Sources,
     gone: flows::Gone,
     strays: stray::Strays,
+    passed_on: pass_on::PassedOn,
+    holding: HashMap<u64, hold::Holding>,
     untold: HashMap<u64, tell::Told>,
     timers: Timers<Timer>,
     renewal: Scheduled,
@@ -123,14 +146,26 @@ pub struct Core {
 /// What a transaction needs to be sent and recognised.
 #[derive(Clone, Debug)]
 enum User {
-    Server { id: u64, to: Flow, method: &'static str },
-    Client { to: SendTo, of: Of, method: &'static str },
+    Server {
+        id: u64,
+        to: SendTo,
+        method: &'static str,
+    },
+    /// `left`: it is known to have left.
+    Client {
+        to: SendTo,
+        of: Of,
+        method: &'static str,
+        left: bool,
+    },
 }
 
 /// Whose request it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Of {
     Call(CallRef, Ticket),
+    /// An INVITE that went to an address of a name which was left for the next one.
+    Former(CallRef),
     Qualify(u64),
     /// The BYE to who answered when everybody had forgotten.
     Stray,
@@ -144,6 +179,8 @@ struct Server {
     flow: Flow,
     forced: bool,
     call: Option<CallRef>,
+    /// On which leg of it.
+    leg: LegRef,
     /// Cancelled before the registrar answered.
     cancelled: bool,
     /// Key of the table of requests that could come again by another path (RFC 3261 §8.2.2.2).
@@ -155,6 +192,10 @@ struct Entry {
     call: Call,
     ways: Vec<(Option<AttemptRef>, Way)>,
     open: Vec<(Ticket, TransactionId)>,
+    /// What waits for a flow (`hold.rs`).
+    held: Vec<u64>,
+    /// The INVITE of the caller that was refused by a way that may be gone: the call is remembered until that is known.
+    refusal: Option<u64>,
     /// Call-ID and From-tag of the first INVITE, while the registrar remembers them.
     owned: Option<(String, String)>,
     checkpointed: bool,
@@ -169,6 +210,8 @@ struct Way {
     to: SendTo,
     /// The flow of the last message that came from it.
     flow: Option<Flow>,
+    /// The flow of its binding, as the registrar said last.
+    located: Option<Flow>,
     /// Further addresses of its name.
     others: VecDeque<SocketAddr>,
     network: usize,
@@ -182,7 +225,8 @@ enum Asked {
     Owner { server: u64 },
     Occupy { call: CallRef, attempt: AttemptRef },
     Locate { call: CallRef, ticket: Ticket, leg: LegRef },
-    Challenge { call: CallRef, ticket: Ticket, proxy: bool },
+    Held { number: u64 },
+    Challenge { call: CallRef, ticket: Ticket, cseq: u32, proxy: bool },
     Checkpoint { call: CallRef },
     Told(tell::Told),
 }
@@ -199,7 +243,7 @@ enum Resolving {
     Attempt { call: CallRef, attempt: AttemptRef, transport: Transport },
     Request { call: CallRef, ticket: Ticket, leg: LegRef, transport: Transport },
     Ack { call: CallRef, leg: LegRef, message: Bytes, transport: Transport },
-    Qualify { number: u64, transport: Transport },
+    Qualify { number: u64 },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -207,8 +251,10 @@ enum Timer {
     Call(CallRef),
     Qualify(u64),
     Renew,
+    KeepOpen,
     TellAgain(u64),
     Checkpoint(CallRef),
+    Hold(u64),
 }
 
 impl Core {
@@ -227,7 +273,11 @@ impl Core {
             general: General::default(),
             trusted: Vec::new(),
             briefed: false,
+            told: Vec::new(),
             draining: false,
+            fading: false,
+            ending: false,
+            closing: false,
             transactions: Transactions::new(table, hash),
             servers: HashMap::new(),
             held: 0,
@@ -235,6 +285,8 @@ impl Core {
             calls: HashMap::new(),
             adopted: HashMap::new(),
             asks: HashMap::new(),
+            moving: HashMap::new(),
+            kept: keep_open::Kept::default(),
             orders: HashMap::new(),
             resolves: HashMap::new(),
             sends: HashMap::new(),
@@ -242,6 +294,8 @@ impl Core {
             sources: flows::Sources::default(),
             gone: flows::Gone::default(),
             strays: stray::Strays::default(),
+            passed_on: pass_on::PassedOn::default(),
+            holding: HashMap::new(),
             untold: HashMap::new(),
             timers: Timers::default(),
             renewal: Scheduled::default(),
@@ -260,8 +314,9 @@ impl Core {
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
             Input::Received { message, flow } => self.received(message, flow, now),
-            Input::Malformed { malformed, flow } => self.malformed(&malformed, &flow),
-            Input::Sent { send, failed, flow } => self.sent(send, failed.is_some(), flow, now),
+            Input::Malformed { malformed, flow } => self.malformed(&malformed, &flow, now),
+            Input::Sent { send, failed, flow } => self.sent(send, failed, flow, now),
+            Input::Heard { flow } => self.note_source(&flow, now),
             Input::Closed { flow } => self.closed(&flow),
             Input::Answered { ask, answer } => self.answered(ask, answer, now),
             Input::Relayed { order, reply } => match (self.orders.remove(&order), reply) {
@@ -290,6 +345,9 @@ impl Core {
             Input::Command(Command::QualifyList(list)) => self.set_qualify_list(list, now),
             Input::Adopt(record) => self.adopt(&record, now),
             Input::Drain => self.draining = true,
+            Input::Fade => self.fading = true,
+            Input::EndCalls => self.end_calls(now),
+            Input::Close => self.closing = true,
         }
         self.drain_transactions(now);
     }
@@ -325,8 +383,10 @@ impl Core {
                 }
                 Timer::Qualify(number) => self.qualify_due(number, now),
                 Timer::Renew => self.renew(now),
+                Timer::KeepOpen => self.keep_due(now),
                 Timer::TellAgain(number) => self.tell_again(number),
                 Timer::Checkpoint(call) => self.confirmed(call, now),
+                Timer::Hold(number) => self.look_again(number, now),
             }
         }
         self.drain_transactions(now);
@@ -336,7 +396,14 @@ impl Core {
     /// that here a lower number may well be the newer briefing, of another registrar.
     fn brief(&mut self, briefing: &Arc<Briefing>) {
         self.briefed = true;
-        self.router.brief(briefing);
+        if self.router.brief(briefing) {
+            // Pods came or went: packets of phones may arrive at others than before.
+            self.sources.forget_all();
+        }
+        // A registrar that was not told yet (its store is empty) knows less than we do.
+        if !briefing.surroundings.sip.is_empty() {
+            self.told = briefing.surroundings.sip.clone();
+        }
         let keys = briefing.nonce_keys.iter().map(|key| NonceKey::new(key.id, key.epoch, &key.key)).collect();
         let algorithms: Vec<Algorithm> =
             briefing.general.auth_algorithms.iter().filter_map(|name| name.parse().ok()).collect();

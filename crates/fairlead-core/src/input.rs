@@ -31,7 +31,7 @@ pub enum Input {
         /// How it came.
         flow: Flow,
     },
-    /// What became of a message that was sent (`None`: it left).
+    /// What became of a message that was sent (`None`: it left) or passed on (`None`: the other pod took it).
     Sent {
         /// Which.
         send: SendRef,
@@ -39,6 +39,11 @@ pub enum Input {
         failed: Option<SendFailed>,
         /// The flow it left by, for messages that were sent to an address: later requests of the dialog may use it.
         flow: Option<Flow>,
+    },
+    /// Something that is no message (a keep-alive, RFC 5626 §4.4.1) came by a socket of this pod: its sender is there.
+    Heard {
+        /// How it came.
+        flow: Flow,
     },
     /// A connection of this pod is gone.
     Closed {
@@ -74,18 +79,28 @@ pub enum Input {
     Command(Command),
     /// Go on with a call that another pod (or an earlier incarnation) had.
     Adopt(CheckpointRecord),
-    /// Take no new calls from now on: 503 with Retry-After.
+    /// Take no new calls from now on: they are passed on to a pod that does not drain; where there is none, 503 with
+    /// Retry-After.
     Drain,
+    /// The end is near: where another pod takes new calls they are not heard here any more, so that whoever repeats his
+    /// INVITE finds that pod once this one is gone, and those that were passed on come to their end. Over a connection, where
+    /// nobody repeats, they are 503.
+    Fade,
+    /// The time for calls to end in peace is over: those that are left are ended with BYE or CANCEL on both legs.
+    EndCalls,
+    /// Hear no new requests any more, so that what is open can come to its end: whoever repeats his finds another pod, and
+    /// who asks over a connection is told to ask again (503).
+    Close,
 }
 
-/// Why a message did not leave: a transport error, at once (RFC 3261 §8.1.3.1, §17.1.4).
+/// Why a message did not leave: a transport error, at once (RFC 3261 §8.1.3.1, §17.1.4), but for a datagram that found no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SendFailed {
     /// The pod that owns the flow is gone or does not have it.
     NoSuchFlow,
     /// The connection is gone or could not be made.
     ConnectionGone,
-    /// A queue is full.
+    /// A queue or the buffer of a socket is full. Over UDP that is one datagram lost, which is repeated.
     Full,
     /// The socket refused (address family, message too long, unreachable).
     Socket,
@@ -118,6 +133,9 @@ pub struct Network {
     pub advertised: (String, u16),
     /// Whether the operator said so, rather than that it was found out; then it stands for every pod of the edge.
     pub told: bool,
+    /// Whether `advertised` must not be said unless it was told: behind a Service the listener's own address is of no use
+    /// to anybody. Until the surroundings name an address, nothing that carries one leaves by this network.
+    pub awaits: bool,
     /// Whether any pod of the edge may send from it (routed), not only the one that a phone's packets reach.
     pub routed: bool,
 }

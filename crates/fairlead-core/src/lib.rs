@@ -4,6 +4,7 @@
 //! [`Core::handle`](core::Core::handle) with an [`Input`](input::Input), [`Core::poll_output`](core::Core::poll_output)
 //! until `None`, [`Core::poll_timeout`](core::Core::poll_timeout), [`Core::handle_timeout`](core::Core::handle_timeout).
 
+pub mod addresses;
 pub mod core;
 pub mod input;
 pub mod mint;
@@ -12,4 +13,4 @@ pub mod random;
 pub mod route_message;
 mod timers;
 
-pub use crate::core::{Core, Limits, Statistics};
+pub use crate::core::{Core, Limits, Open, Statistics};

@@ -43,6 +43,8 @@ pub enum Output {
         message: bytes::Bytes,
         /// How it came here.
         flow: Flow,
+        /// Whether the pod took it comes back as [`Input::Sent`](crate::input::Input::Sent) with this name.
+        report: Option<SendRef>,
     },
     /// Ask the registrar.
     Ask(Envelope),
@@ -128,6 +130,11 @@ pub enum Event {
     },
     /// A stateless challenge left.
     Challenged,
+    /// A REGISTER was answered 200.
+    Registered {
+        /// The address that it came from, as the socket saw it.
+        source: std::net::IpAddr,
+    },
     /// A call began (leg A was admitted).
     CallBegan {
         /// Which.
@@ -175,7 +182,8 @@ pub struct CallRecord {
     pub billed_ms: u64,
     /// Final status of leg A's INVITE.
     pub status: u16,
-    /// Who ended it, from a fixed set: `caller`, `callee`, `cancel`, `rtp-timeout`, `max-duration`, `operator`, `failure`.
+    /// Who ended it, from a fixed set: `caller`, `callee`, `cancel`, `rtp-timeout`, `max-duration`, `operator`,
+    /// `shutdown`, `failure`.
     pub ended_by: &'static str,
     /// Media statistics, when a relay gave them.
     pub media: Option<SessionStatistics>,

@@ -25,6 +25,9 @@ pub enum Belongs {
     There(PodRef, Option<ShardRef>),
 }
 
+/// How many keys are known at most: names of live dialogs may have been minted under those of before.
+const MINT_KEYS_MAX: usize = 8;
+
 /// What is needed to find the owner of a message. One for a pod; a copy may be in each shard.
 #[derive(Clone, Debug)]
 pub struct Router {
@@ -33,6 +36,8 @@ pub struct Router {
     keys: Arc<[MintKey]>,
     /// Signaling pods that are there, sorted.
     pods: Arc<[PodRef]>,
+    /// Those of them that take new calls, without this one.
+    takers: Arc<[PodRef]>,
     /// Call-IDs of dialogs that this pod adopted.
     adopted: HashMap<String, ShardRef>,
 }
@@ -40,16 +45,30 @@ pub struct Router {
 impl Router {
     /// A pod that knows nobody yet.
     pub fn new(pod: PodRef, shards: u8) -> Self {
-        Router { pod, shards: shards.max(1), keys: Arc::new([]), pods: Arc::new([]), adopted: HashMap::new() }
+        Router {
+            pod,
+            shards: shards.max(1),
+            keys: Arc::new([]),
+            pods: Arc::new([]),
+            takers: Arc::new([]),
+            adopted: HashMap::new(),
+        }
     }
 
-    /// Learns keys and pods.
-    pub fn brief(&mut self, briefing: &Briefing) {
-        self.keys = briefing.mint_keys.clone().into();
+    /// Learns keys and pods. Whether other pods are there than before.
+    pub fn brief(&mut self, briefing: &Briefing) -> bool {
+        let former = self.keys.iter().filter(|key| !briefing.mint_keys.contains(key));
+        self.keys = briefing.mint_keys.iter().chain(former).take(MINT_KEYS_MAX).cloned().collect();
         let mut pods: Vec<_> =
             briefing.members.iter().filter(|m| m.role == Role::Signaling).map(|m| m.pod).collect();
         pods.sort_unstable();
+        let takes = |m: &&fairlead_model::member::Member| {
+            m.role == Role::Signaling && !m.draining && m.pod != self.pod
+        };
+        self.takers = briefing.members.iter().filter(takes).map(|m| m.pod).collect();
+        let changed = *self.pods != *pods;
         self.pods = pods.into();
+        changed
     }
 
     /// Messages with these Call-IDs go to this shard from now on.
@@ -74,6 +93,27 @@ impl Router {
     /// Whether a pod is known to be there (this one always is).
     pub fn is_there(&self, pod: PodRef) -> bool {
         pod == self.pod || self.pods.binary_search(&pod).is_ok()
+    }
+
+    /// Whether another pod takes new calls.
+    pub fn has_taker(&self) -> bool {
+        !self.takers.is_empty()
+    }
+
+    /// Which other pod takes the new call with this Call-ID, of those that do not drain. Where one comes or goes the
+    /// others keep theirs: the pod with the highest hash of Call-ID and pod is chosen.
+    pub fn taker(&self, call_id: &str) -> Option<PodRef> {
+        self.taker_but(call_id, None)
+    }
+
+    /// The same of all but one, which did not take it.
+    pub fn taker_but(&self, call_id: &str, not: Option<PodRef>) -> Option<PodRef> {
+        self.takers.iter().copied().filter(|pod| Some(*pod) != not).max_by_key(|pod| {
+            let mut hasher = SipHasher13::new();
+            hasher.write(call_id.as_bytes());
+            hasher.write_u64(pod.0);
+            hasher.finish()
+        })
     }
 
     /// Whose message this is.
@@ -151,9 +191,9 @@ mod tests {
 
     const PODS: [PodRef; 2] = [PodRef(1), PodRef(2)];
 
-    fn router() -> Router {
-        let member = |pod: PodRef| Member {
-            pod,
+    fn member_like() -> Member {
+        Member {
+            pod: PODS[0],
             name: String::new(),
             role: Role::Signaling,
             grpc: std::net::SocketAddr::from(([192, 0, 2, 1], 1)),
@@ -162,7 +202,11 @@ mod tests {
             draining: false,
             load: 0,
             version: String::new(),
-        };
+        }
+    }
+
+    fn router() -> Router {
+        let member = |pod: PodRef| Member { pod, ..member_like() };
         let mut router = Router::new(PODS[0], 4);
         router.brief(&Briefing {
             version: 1,
@@ -171,6 +215,7 @@ mod tests {
             members: PODS.map(member).to_vec(),
             general: General::default(),
             trusted: Vec::new(),
+            surroundings: Default::default(),
         });
         router
     }
@@ -199,6 +244,56 @@ mod tests {
         let by_hash = Belongs::Here(router().shard_of("somebody's"));
         assert_eq!(of(&branch(PodRef(77), 2)), by_hash, "a pod that is gone");
         assert_eq!(of("z9hG4bKforeign"), by_hash);
+    }
+
+    #[test]
+    fn names_minted_under_a_former_key_stay_known() {
+        let mut router = router();
+        let tag = format!(";tag={}", minted(Kind::Call, PODS[1], 1));
+        let members = PODS.map(|pod| Member { pod, ..member_like() }).to_vec();
+        router.brief(&Briefing {
+            version: 2,
+            mint_keys: vec![MintKey { version: b'k', key: [6; 16] }],
+            nonce_keys: Vec::new(),
+            members,
+            general: General::default(),
+            trusted: Vec::new(),
+            surroundings: Default::default(),
+        });
+        let bye = message("BYE sip:x@192.0.2.1 SIP/2.0", "z9hG4bK1", &tag);
+        assert_eq!(router.route(&bye), Belongs::There(PODS[1], Some(ShardRef(1))));
+    }
+
+    #[test]
+    fn new_calls_are_taken_by_pods_that_do_not_drain_and_stay_where_one_goes() {
+        let brief = |router: &mut Router, draining: &[u64]| {
+            let member =
+                |pod| Member { pod: PodRef(pod), draining: draining.contains(&pod), ..member_like() };
+            router.brief(&Briefing {
+                version: 1,
+                mint_keys: Vec::new(),
+                nonce_keys: Vec::new(),
+                members: (1..=4).map(member).collect(),
+                general: General::default(),
+                trusted: Vec::new(),
+                surroundings: Default::default(),
+            });
+        };
+        let mut router = Router::new(PODS[0], 4);
+        assert_eq!(router.taker("a"), None, "nobody else is known");
+        brief(&mut router, &[1]);
+        let calls: Vec<String> = (0..100).map(|n| format!("call-{n}")).collect();
+        let before: Vec<_> = calls.iter().map(|call| router.taker(call).unwrap()).collect();
+        for pod in 2..=4 {
+            assert!(before.iter().filter(|taker| **taker == PodRef(pod)).count() > 10);
+        }
+        brief(&mut router, &[1, 3]);
+        for (call, before) in calls.iter().zip(before) {
+            let taker = router.taker(call).unwrap();
+            assert!(taker == before || before == PodRef(3) && taker != PodRef(3));
+        }
+        brief(&mut router, &[1, 2, 3, 4]);
+        assert_eq!(router.taker("a"), None);
     }
 
     #[test]

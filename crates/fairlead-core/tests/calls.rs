@@ -303,3 +303,35 @@ fn a_record_that_could_not_be_written_is_written_as_it_is_later() {
     scene.sim.tell(scene.ann, |ann: &mut Phone, now| ann.hang_up(call, now));
     scene.quiet();
 }
+
+#[test]
+fn section_17_1_1_2_a_datagram_that_finds_no_room_is_sent_again() {
+    let mut scene = Scene::new();
+    scene.edge().full.insert(ip(BOB));
+    let call = scene.ann_calls("bob");
+    scene.sim.run_for(ms(1_200));
+    assert!(scene.lines(EDGE, BOB).iter().all(|line| !line.starts_with("INVITE")));
+    scene.edge().full.clear();
+    scene.sim.run_for(ms(4_000));
+    assert_eq!((scene.ann().live_calls(), scene.bob().live_calls()), (1, 1));
+    scene.edge().full.insert(ip(BOB));
+    scene.sim.tell(scene.ann, |ann: &mut Phone, now| ann.hang_up(call, now));
+    scene.sim.run_for(ms(1_200));
+    assert_eq!(scene.bob().live_calls(), 1);
+    scene.edge().full.clear();
+    scene.quiet();
+    assert!(scene.bob().heard().contains(&Heard::Request(Method::Bye)));
+}
+
+#[test]
+fn section_17_1_4_a_connection_that_takes_nothing_is_an_error_at_once() {
+    let mut scene = Scene::new();
+    scene.edge().connected.insert(ip(BOB));
+    scene.sim.tell(scene.bob, |bob: &mut Phone, now| bob.register(3600, now));
+    scene.sim.run_for(ms(200));
+    scene.edge().full.insert(ip(BOB));
+    scene.ann_calls("bob");
+    scene.sim.run_for(ms(300));
+    assert!(scene.ann().heard().contains(&Heard::Response(Method::Invite, 480)));
+    scene.quiet();
+}

@@ -23,13 +23,6 @@ fn sales(bob: Incoming, cat: Incoming) -> (Scene, NodeRef) {
     (scene, node)
 }
 
-fn final_status(scene: &mut Scene) -> Option<u16> {
-    scene.ann().heard().iter().rev().find_map(|heard| match heard {
-        Heard::Response(Method::Invite, status) if *status >= 200 && *status != 401 => Some(*status),
-        _ => None,
-    })
-}
-
 fn hang_up(scene: &mut Scene, call: usize) {
     scene.sim.tell(scene.ann, |ann: &mut Phone, now| ann.hang_up(call, now));
     scene.quiet();
@@ -84,7 +77,7 @@ fn rfc3261_16_7_six_hundred_ends_the_hunt() {
     let (mut scene, cat) = sales(Incoming::Refuse(603), Incoming::Answer(ms(10)));
     scene.ann_calls("sales");
     scene.quiet();
-    assert_eq!(final_status(&mut scene), Some(603));
+    assert_eq!(scene.final_status(), Some(603));
     assert_eq!(scene.sim.node::<Phone>(cat).calls().len(), 0);
 }
 
@@ -93,7 +86,7 @@ fn of_several_failures_the_caller_hears_the_one_that_says_most() {
     let (mut scene, _) = sales(Incoming::Refuse(486), Incoming::Refuse(404));
     scene.ann_calls("sales");
     scene.quiet();
-    assert_eq!(final_status(&mut scene), Some(486));
+    assert_eq!(scene.final_status(), Some(486));
 }
 
 fn lost_flow() -> Target {
@@ -124,7 +117,7 @@ fn lost_flows_alone_are_480() {
     scene.edge().registrar.targets.insert("sales".to_owned(), vec![lost_flow()]);
     scene.ann_calls("sales");
     scene.quiet();
-    assert_eq!(final_status(&mut scene), Some(480));
+    assert_eq!(scene.final_status(), Some(480));
 }
 
 #[test]
@@ -133,7 +126,7 @@ fn rfc3261_16_3_our_own_address_as_next_hop_is_482() {
     scene.edge().registrar.targets.insert("sales".to_owned(), vec![target("self", ip(EDGE))]);
     scene.ann_calls("sales");
     scene.quiet();
-    assert_eq!(final_status(&mut scene), Some(482));
+    assert_eq!(scene.final_status(), Some(482));
 }
 
 #[test]
@@ -204,5 +197,5 @@ fn a_name_that_resolves_to_ourselves_is_482() {
     scene.edge().names.insert("self.example".to_owned(), vec![ip(EDGE)]);
     scene.ann_calls("sales");
     scene.quiet();
-    assert_eq!(final_status(&mut scene), Some(482));
+    assert_eq!(scene.final_status(), Some(482));
 }

@@ -5,11 +5,12 @@
 mod common;
 
 use common::*;
+use fairlead_model::ask::LegPolicy;
 use fairlead_model::id::Side;
+use fairlead_model::peer::RtpSource;
 use fairlead_testkit::{Heard, NodeRef, Phone, Plan};
 use sip_wire::{Header, Message, Method};
 
-const ZOE: &str = "198.51.100.9:5060";
 const SDP: &str = "v=0
 o=- 5 5 IN IP4 198.51.100.9
 s=-
@@ -43,6 +44,27 @@ fn with_zoe() -> (Scene, NodeRef) {
 
 fn say(scene: &mut Scene, zoe: NodeRef, text: String) {
     scene.sim.tell(zoe, move |zoe: &mut Wire, _| zoe.say(ZOE, EDGE, &text));
+}
+
+#[test]
+fn rtp_from_anywhere_is_taken_for_the_peer_that_wants_it_and_for_no_other() {
+    let mut scene = Scene::new();
+    scene.edge().registrar.policy = Some(LegPolicy { rtp_source: RtpSource::Any, ..policy("ann") });
+    scene.ann_calls("bob");
+    scene.sim.run_for(ms(3_000));
+    let sides = std::mem::take(&mut scene.edge().relay.sides);
+    assert!(sides.len() >= 2, "offer and answer");
+    for (a, b) in sides {
+        assert_eq!((a.source, b.source), (RtpSource::Any, RtpSource::Signalling));
+    }
+    scene.edge().registrar.policy = None;
+    scene.sim.tell(scene.ann, |ann: &mut Phone, now| ann.hang_up(0, now));
+    scene.sim.run_for(ms(1_000));
+    scene.sim.tell(scene.bob, |bob: &mut Phone, now| bob.call("ann", now));
+    scene.sim.run_for(ms(3_000));
+    let sides = std::mem::take(&mut scene.edge().relay.sides);
+    assert!(!sides.is_empty());
+    assert!(sides.iter().all(|(a, b)| [a.source, b.source] == [RtpSource::Signalling; 2]));
 }
 
 #[test]

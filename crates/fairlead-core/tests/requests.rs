@@ -11,7 +11,6 @@ use fairlead_model::ask::{Ask, Refusal};
 use fairlead_testkit::{NodeRef, Plan, Sim};
 use sip_wire::{Header, Message};
 
-const ZOE: &str = "198.51.100.9:5060";
 const STRANGER: &str = "198.51.100.66:5060";
 
 const INVITE: &str = "INVITE sip:bob@edge.example SIP/2.0

@@ -159,3 +159,29 @@ fn the_briefing_of_another_registrar_is_taken_though_it_counts_lower() {
     let wanted = if owner == 0 { Err(481) } else { Ok((PODS[0], Some(owner))) };
     assert_eq!(done(&mut core, theirs, flow(PODS[0])), wanted);
 }
+
+#[test]
+fn the_shard_that_passed_an_invite_on_sees_its_ack() {
+    let request = |method: &str, to: &str| {
+        let text =
+            String::from_utf8(options("a-call", to).bytes().to_vec()).unwrap().replace("OPTIONS", method);
+        Message::parse(text.into()).unwrap()
+    };
+    let mut shards: Vec<Core> = (0..4).map(shard).collect();
+    for core in &mut shards {
+        core.handle(Input::Drain, now());
+    }
+    let router = Router::new(PODS[0], 4);
+    let own = router.shard_of("a-call").0;
+    let other = (own + 1) % 4;
+    let here = &mut shards[usize::from(own)];
+    let (taker, _) = done(here, request("INVITE", ""), flow(PODS[0])).unwrap();
+    assert_ne!(taker, PODS[0]);
+    assert_eq!(here.passing(), 1);
+    let ack = || request("ACK", &tag(taker, 2));
+    let there = &mut shards[usize::from(other)];
+    assert_eq!(done(there, ack(), flow(PODS[0])), Ok((PODS[0], Some(own))), "the socket's shard");
+    let here = &mut shards[usize::from(own)];
+    assert_eq!(done(here, ack(), flow(PODS[0])), Ok((taker, Some(2))));
+    assert_eq!(here.passing(), 0);
+}

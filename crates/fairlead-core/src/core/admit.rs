@@ -34,8 +34,13 @@ impl Core {
     }
 
     fn admit(&mut self, request: Message, flow: Flow, now: Now) {
-        if self.draining {
+        // What another pod passed on because it drains itself is not sent round: it has the time that calls have here.
+        if self.ending || (self.draining && flow.pod == self.identity.pod) {
             let refused = self.whole_edge_refuses("Draining", "draining");
+            return self.refuse_stateless(&request, &flow, refused);
+        }
+        if self.outlet_of_flow(&flow, Default::default()).is_none() {
+            let refused = self.no_address();
             return self.refuse_stateless(&request, &flow, refused);
         }
         let Ok(credentials) = self.credentials(&request, &flow) else { return };
@@ -85,6 +90,13 @@ impl Core {
 
     /// The registrar answered, or did not.
     pub(super) fn answered(&mut self, id: AskRef, answer: Result<Answer, AskFailed>, now: Now) {
+        if let Some(flow) = self.moving.remove(&id) {
+            self.sources.answered(flow.remote, &answer, now.mono);
+            if let Ok(Answer::Located(Some(_))) = answer {
+                self.keep_moved(&flow, now);
+            }
+            return;
+        }
         match self.asks.remove(&id) {
             Some(Asked::Register { server }) => match answer {
                 Ok(Answer::Registered(registered)) => self.registered(server, &registered, now),
@@ -101,12 +113,15 @@ impl Core {
                 };
                 self.located(call, ticket, leg, hop, now);
             }
-            Some(Asked::Challenge { call, ticket, proxy }) => {
+            Some(Asked::Held { number }) => self.found_where(number, answer, now),
+            Some(Asked::Challenge { call, ticket, cseq, proxy }) => {
                 let value = match answer {
                     Ok(Answer::ChallengeAnswered { value }) => Some(value),
                     _ => None,
                 };
-                self.with_call(call, now, |call, now| call.challenge_answered(ticket, proxy, value, now));
+                self.with_call(call, now, |call, now| {
+                    call.challenge_answered(ticket, cseq, proxy, value, now)
+                });
             }
             // Another pod has adopted the call: it is not ours any more (fencing).
             Some(Asked::Checkpoint { call }) => match answer {
@@ -131,6 +146,12 @@ impl Core {
                     self.refuse(server, Refused::new(480, "Temporarily Unavailable", "no_target"), now);
                 }
             }
+            Ok(Answer::Admitted(_)) if self.ending => {
+                self.tell(Ask::Release { call });
+                self.disown(server, call);
+                let refused = self.whole_edge_refuses("Draining", "draining");
+                self.refuse(server, refused, now);
+            }
             Ok(Answer::Admitted(admitted)) => self.begin_call(server, call, *admitted, now),
             Ok(Answer::Owned { pod, call: other }) => self.owned_elsewhere(server, pod, other, now),
             other => {
@@ -148,12 +169,31 @@ impl Core {
         let Some(known) = self.servers.get(&server) else { return };
         let crossed = known.flow.pod != self.identity.pod;
         let mine = pod == self.identity.pod && call.shard.0 == self.identity.shard;
-        if mine || (crossed && pod != self.identity.pod) {
+        if mine {
             // §8.2.2.2: it came by two ways and was answered on the other.
             return self.refuse(server, Refused::new(482, "Merged Request", "merged"), now);
         }
+        if crossed && pod != self.identity.pod {
+            // It was passed on to two pods, since the first one did not say in time that it has it. Its owner answers: the
+            // caller would take a 482 for the answer to a call that rings there.
+            let transaction = known.transaction;
+            self.event(Event::Dropped { reason: "owned_elsewhere" });
+            return self.forget_server(server, transaction);
+        }
+        self.hand_to_owner(server, pod, call);
+    }
+
+    /// The pod and shard that have the call answer this request of it.
+    pub(super) fn hand_to_owner(&mut self, server: u64, pod: PodRef, call: CallRef) {
+        let Some(known) = self.servers.get(&server) else { return };
         let (message, flow, transaction) = (known.request.bytes().clone(), known.flow, known.transaction);
-        self.outputs.push_back(Output::Forward { pod, shard: Some(call.shard.0), message, flow });
+        self.outputs.push_back(Output::Forward {
+            pod,
+            shard: Some(call.shard.0),
+            message,
+            flow,
+            report: None,
+        });
         self.forget_server(server, transaction);
     }
 
@@ -164,20 +204,28 @@ impl Core {
         let (request, flow, forced, transaction) =
             (known.request.clone(), known.flow, known.forced, known.transaction);
         if let Some(User::Server { to, .. }) = self.transactions.user_mut(transaction) {
-            *to = respond::way_back(&request, &flow, forced);
+            *to = SendTo::Flow(respond::way_back(&request, &flow, forced));
         }
         let Some(key) = self.router.keys().first().cloned() else { return };
-        let (network, outlet) = self.outlet_of_flow(&flow, admitted.caller.nat);
+        let Some((network, outlet)) = self.outlet_of_flow(&flow, admitted.caller.nat) else {
+            self.tell(Ask::Release { call: reference });
+            self.disown(server, reference);
+            let refused = self.no_address();
+            return self.refuse(server, refused, now);
+        };
         let hops = match request.max_forwards() {
             Some(Ok(hops)) => hops.saturating_sub(1),
             _ => 70,
         };
+        // A caller with a binding is registered by the flow that he calls by.
+        let located = admitted.binding.is_some().then_some(flow);
         let call = Call::begin(
             Opening {
                 reference,
                 server: ServerRef { id: server, source: flow.remote, forced },
                 outlet,
                 caller: admitted.caller,
+                binding: admitted.binding,
                 targets: admitted.targets,
                 names: Box::new(CallNames::new(reference, key)),
                 user_agent: self.general.user_agent.clone(),
@@ -189,19 +237,22 @@ impl Core {
             },
             now,
         );
-        let way = Way { to: SendTo::Flow(flow), flow: Some(flow), others: VecDeque::new(), network };
+        let way = Way { to: SendTo::Flow(flow), flow: Some(flow), located, others: VecDeque::new(), network };
         let call_id = request.call_id().to_owned();
         let entry = Entry {
             call,
             ways: vec![(None, way)],
             open: Vec::new(),
+            held: Vec::new(),
             owned: Some((call_id.clone(), request.from_tag().unwrap_or_default().to_owned())),
+            refusal: None,
             checkpointed: false,
             adopted: Vec::new(),
             call_id,
             scheduled: Scheduled::default(),
         };
         self.calls.insert(reference, entry);
+        self.keep_later(now);
         self.counts.begun += 1;
         self.event(Event::CallBegan { call: reference });
         self.drive(reference, now);

@@ -68,10 +68,7 @@ impl Core {
             Ok(Answer::Owned { pod, call })
                 if pod != self.identity.pod || call.shard.0 != self.identity.shard =>
             {
-                let (message, flow, transaction) =
-                    (known.request.bytes().clone(), known.flow, known.transaction);
-                self.outputs.push_back(Output::Forward { pod, shard: Some(call.shard.0), message, flow });
-                self.forget_server(server, transaction);
+                self.hand_to_owner(server, pod, call);
             }
             _ => {
                 let transaction = known.transaction;

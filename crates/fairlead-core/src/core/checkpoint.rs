@@ -33,6 +33,9 @@ impl Core {
         for (_, transaction) in &entry.open {
             self.transactions.forget(*transaction);
         }
+        for number in &entry.held {
+            self.holding.remove(number);
+        }
         for call_id in &entry.adopted {
             self.adopted.remove(call_id);
         }
@@ -85,7 +88,9 @@ impl Core {
             call,
             ways: known,
             open: Vec::new(),
+            held: Vec::new(),
             owned: None,
+            refusal: None,
             checkpointed: true,
             adopted,
             scheduled: Scheduled::default(),
@@ -110,7 +115,7 @@ impl Core {
                 (None, Some(to)) => to,
                 (None, None) => SendTo::Address { network: 0, remote },
             };
-            Way { to, flow, others: VecDeque::new(), network: 0 }
+            Way { to, flow, located: flow, others: VecDeque::new(), network: 0 }
         };
         let flow = match &state.target.hop {
             fairlead_model::flow::Hop::Flow(flow) => Some(*flow),

@@ -63,11 +63,22 @@ impl Core {
     }
 
     pub(super) fn merge_key(&self, request: &Message) -> u64 {
+        self.key_by(request, request.header(Header::CSeq).unwrap_or_default())
+    }
+
+    /// The number in our tag of an answer outside of a call. An INVITE and its CANCEL, whose CSeq differ in the method
+    /// alone, have the same (§9.2).
+    pub(super) fn tag_number(&self, request: &Message) -> u64 {
+        let cseq = request.header(Header::CSeq).unwrap_or_default();
+        self.key_by(request, cseq.split_ascii_whitespace().next().unwrap_or_default()) & MAX_NUMBER
+    }
+
+    fn key_by(&self, request: &Message, cseq: &str) -> u64 {
         use std::hash::{Hash, Hasher};
         let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.identity.pod.0, 0);
         request.call_id().hash(&mut hasher);
         request.from_tag().unwrap_or_default().hash(&mut hasher);
-        request.header(Header::CSeq).unwrap_or_default().hash(&mut hasher);
+        cseq.hash(&mut hasher);
         hasher.finish()
     }
 }

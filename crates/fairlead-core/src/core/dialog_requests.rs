@@ -4,6 +4,7 @@
 //! moved to another pod since. A peer with force_rport is reached by its flow; the Contact stays the Request-URI. All
 //! others are reached by the first Route or the Contact (RFC 3261 §12.2.1.1).
 
+use fairlead_call::leg::Outlet;
 use fairlead_model::flow::Hop;
 
 use super::checks::Refused;
@@ -24,25 +25,26 @@ impl Core {
         let Some(server) = self.open_server(&request, flow, forced, now) else { return };
         if let Some(known) = self.servers.get_mut(&server) {
             known.call = Some(reference);
+            known.leg = leg;
         }
-        if let Some(way) = self.way_mut(reference, leg) {
-            way.flow = Some(flow);
+        // An old request that somebody sends again, from wherever, is refused and moves nothing.
+        if self.calls.get(&reference).is_some_and(|entry| entry.call.is_in_order(leg, &request)) {
+            self.set_flow(reference, leg, &flow);
+            self.heard_again(reference, leg, &flow, now);
+            self.follow(reference, leg, &flow);
         }
-        self.follow(reference, leg, &flow);
         let server = ServerRef { id: server, source: flow.remote, forced };
         self.with_call(reference, now, |call, now| call.request(leg, server, &request, now));
     }
 
-    /// Notes from where a leg's messages come now: the relay trusts that address (architecture: few ports).
+    /// Notes from where a leg's messages come now, which is the address that the relay trusts (architecture: few ports), and by
+    /// what name of ours they came, which the Contact of the answer says.
     fn follow(&mut self, reference: CallRef, leg: LegRef, flow: &Flow) {
-        let known = self.calls.get(&reference).and_then(|entry| entry.call.outlet(leg));
-        let Some(known) =
-            known.filter(|known| (known.remote, known.port) != (flow.remote.ip(), flow.remote.port()))
-        else {
-            return;
+        let Some(known) = self.calls.get(&reference).and_then(|entry| entry.call.outlet(leg)) else { return };
+        let outlet = match self.outlet_of_flow(flow, known.nat) {
+            Some((_, outlet)) => outlet,
+            None => Outlet { remote: flow.remote.ip(), port: flow.remote.port(), ..known.clone() },
         };
-        let nat = known.nat;
-        let (_, outlet) = self.outlet_of_flow(flow, nat);
         if let Some(entry) = self.calls.get_mut(&reference) {
             entry.call.set_outlet(leg, outlet);
         }
@@ -54,9 +56,13 @@ impl Core {
             // Also the ACK of a stateless refusal, which is swallowed.
             return;
         };
-        if let Some(way) = self.way_mut(reference, leg) {
-            way.flow = Some(*flow);
+        // One that nothing waits for says nothing of where its sender is.
+        if !self.calls.get(&reference).is_some_and(|entry| entry.call.awaits_ack(leg, ack)) {
+            return;
         }
+        self.set_flow(reference, leg, flow);
+        self.acknowledged(reference, leg);
+        self.heard_again(reference, leg, flow, now);
         self.with_call(reference, now, |call, now| call.ack(leg, ack, now));
     }
 
@@ -71,14 +77,12 @@ impl Core {
         Some((reference, leg))
     }
 
-    /// A message of this leg's other side came, or one to it left, by this flow.
+    /// A message of this leg's other side came, or one to its address left, by this flow.
     pub(super) fn heard(&mut self, reference: CallRef, ticket: Ticket, flow: &Flow) {
         let Some(leg) = self.calls.get(&reference).and_then(|entry| entry.call.leg_of_ticket(ticket)) else {
             return;
         };
-        if let Some(way) = self.way_mut(reference, leg) {
-            way.flow = Some(*flow);
-        }
+        self.set_flow(reference, leg, flow);
     }
 
     /// A call wants a request sent.
@@ -104,10 +108,18 @@ impl Core {
 
     /// The registrar said where the binding of a leg is now.
     pub(super) fn located(&mut self, call: CallRef, ticket: Ticket, leg: LegRef, hop: Option<Hop>, now: Now) {
-        if let Some(Hop::Flow(flow)) = hop
-            && let Some(way) = self.way_mut(call, leg)
-        {
-            way.flow = Some(flow);
+        // Its phone may have been heard since by a pod that is there or from a new port of its NAT, which the registrar hears of
+        // with the next REGISTER only: what it says counts when it says something new, or where the other way leads nowhere.
+        let heard = self.way_mut(call, leg).and_then(|way| way.flow);
+        let heard = heard.is_some_and(|flow| self.router.is_there(flow.pod) && !self.is_closed(&flow));
+        if let Some(Hop::Flow(flow)) = hop {
+            let is_there = self.router.is_there(flow.pod);
+            if let Some(way) = self.way_mut(call, leg) {
+                let is_new = way.located.replace(flow) != Some(flow);
+                if !heard || (is_there && is_new) {
+                    way.flow = Some(flow);
+                }
+            }
         }
         self.send_by(call, ticket, leg, true, "", now);
     }
@@ -126,13 +138,19 @@ impl Core {
 
     /// Where messages of a leg that is a dialog go.
     fn next_way(&mut self, call: CallRef, leg: LegRef, by_flow: bool, uri: &str) -> NextWay {
+        let hop = self.calls.get_mut(&call).and_then(|entry| entry.call.next_hop(leg));
+        let bound = hop.is_some_and(|hop| hop.binding.is_some());
         let Some(way) = self.way_mut(call, leg) else { return NextWay::Nowhere };
         let (last, to) = (way.flow, way.to.clone());
-        let lost = |flow: &Flow| {
-            flow.pod == self.identity.pod && flow.connection.is_some_and(|c| self.gone.contains(c))
-        };
+        let closed = |flow: &Flow| self.is_closed(flow);
+        if let Some(flow) = last
+            && !bound
+            && (closed(&flow) || !self.router.is_there(flow.pod))
+        {
+            return self.way_without_flow(&flow, by_flow, uri);
+        }
         // A peer that only its flow reaches hears of the loss; the others may be reached by their Contact.
-        let last = if by_flow { last } else { last.filter(|flow| !lost(flow)) };
+        let last = if by_flow { last } else { last.filter(|flow| !closed(flow)) };
         // A connection is used again while it is there (§18.2.2 does so for responses; RFC 5923 for requests).
         if by_flow || last.is_some_and(|flow| flow.connection.is_some()) {
             return NextWay::Known(last.map_or(to, SendTo::Flow));
@@ -161,7 +179,7 @@ impl Core {
             .call
             .policy(leg)
             .map_or((Default::default(), self.general.t1_ms), |policy| (policy.nat, policy.t1_ms));
-        let written = self.outlet_of(&to, nat).and_then(|(network, outlet)| {
+        let written = self.outlet_of_leg(reference, leg, &to, nat).and_then(|(network, outlet)| {
             let via = self.via(&outlet)?;
             let entry = self.calls.get_mut(&reference)?;
             let transport = outlet.transport;
@@ -182,7 +200,7 @@ impl Core {
             ..transaction::Timers::default()
         };
         let method = message.method().label();
-        let user = User::Client { to, of: Of::Call(reference, ticket), method };
+        let user = User::Client { to, of: Of::Call(reference, ticket), method, left: false };
         match self.transactions.open_client(message, user, transport.is_reliable(), timers, now.mono) {
             Ok(id) => {
                 if let Some(entry) = self.calls.get_mut(&reference) {
@@ -210,7 +228,7 @@ impl Core {
             }
             NextWay::Nowhere => return,
         };
-        let Some((_, outlet)) = self.outlet_of(&to, nat) else { return };
+        let Some((_, outlet)) = self.outlet_of_leg(reference, leg, &to, nat) else { return };
         let Some(via) = self.via(&outlet) else { return };
         let Some(entry) = self.calls.get_mut(&reference) else { return };
         let Some(message) = entry.call.write_ack(ticket, leg, &via, now) else { return };
@@ -265,6 +283,11 @@ impl Core {
         // The newest: one that answered a challenge follows one that is over.
         let open = entry.open.iter().rev().find(|(known, _)| *known == ticket).map(|(_, id)| *id);
         match open {
+            Some(id) if self.was_never_sent(reference, id) => {
+                self.transactions.forget(id);
+                self.with_call(reference, now, |call, now| call.not_sent(ticket, now));
+                self.drain_transactions(now);
+            }
             Some(id) => {
                 self.transactions.cancel(id, reason.as_deref(), now.mono);
                 self.drain_transactions(now);
@@ -274,21 +297,61 @@ impl Core {
         }
     }
 
-    /// A request could not be sent to the first address of a name: the next one is tried (RFC 3263 §4.3).
-    pub(super) fn try_next_address(&mut self, reference: CallRef, ticket: Ticket, now: Now) -> bool {
+    /// A first INVITE could not be sent by its flow, whose pod may be gone: it is sent to where that leads, if that is of use.
+    pub(super) fn send_past_flow(&mut self, reference: CallRef, ticket: Ticket, now: Now) -> bool {
         let Some(leg) = self.calls.get(&reference).and_then(|entry| entry.call.leg_of_ticket(ticket)) else {
             return false;
         };
         let Some(way) = self.way_mut(reference, leg) else { return false };
+        if !matches!(way.to, SendTo::Flow(_)) {
+            return false;
+        }
         let Some(remote) = way.others.pop_front() else { return false };
         let to = SendTo::Address { network: way.network, remote };
         self.transmit(reference, ticket, leg, to, now);
         true
     }
+
+    /// The INVITE of an attempt goes to the next address of its name (RFC 3263 §4.3), in a transaction of its own. The one
+    /// before goes on without the call: a provisional response is cancelled, a 2xx acknowledged and ended.
+    pub(super) fn next_address(&mut self, reference: CallRef, ticket: Ticket, attempt: AttemptRef, now: Now) {
+        let Some(entry) = self.calls.get(&reference) else { return };
+        let open = entry.open.iter().rev().find(|(known, _)| *known == ticket).map(|(_, id)| *id);
+        if let Some(id) = open
+            && let Some(User::Client { of, .. }) = self.transactions.user_mut(id)
+        {
+            *of = Of::Former(reference);
+            self.transactions.cancel(id, None, now.mono);
+        }
+        let leg = LegRef::B(attempt);
+        let next = self.way_mut(reference, leg).and_then(|way| Some((way.network, way.others.pop_front()?)));
+        let to = next.and_then(|(network, remote)| {
+            let transport = self.identity.networks.get(network)?.transport;
+            self.way_to(transport, &[remote])
+        });
+        match to {
+            Some(to) => {
+                if let Some(way) = self.way_mut(reference, leg) {
+                    // What the host before was heard by.
+                    way.flow = None;
+                }
+                self.transmit(reference, ticket, leg, to, now);
+            }
+            None => self.with_call(reference, now, |call, now| call.failed(ticket, Failure::Transport, now)),
+        }
+    }
+
+    /// Somebody answered: requests of the dialog are for him, and for no other host of the name.
+    pub(super) fn forget_other_addresses(&mut self, reference: CallRef, ticket: Ticket) {
+        let leg = self.calls.get(&reference).and_then(|entry| entry.call.leg_of_ticket(ticket));
+        if let Some(way) = leg.and_then(|leg| self.way_mut(reference, leg)) {
+            way.others.clear();
+        }
+    }
 }
 
 /// Where a message goes.
-enum NextWay {
+pub(super) enum NextWay {
     Known(SendTo),
     Name { transport: Transport, host: String, port: Option<u16> },
     Nowhere,

@@ -24,7 +24,9 @@ impl Core {
         }
         let Some(entry) = self.calls.get_mut(&reference) else { return };
         if entry.call.is_over() {
-            self.forget_call(reference);
+            if !self.is_refusing(reference) {
+                self.forget_call(reference);
+            }
         } else if let Some(at) = entry.call.poll_timeout()
             && entry.scheduled.wants(at)
         {
@@ -36,8 +38,14 @@ impl Core {
         match wish {
             Wish::Reach(attempt) => self.reach(reference, attempt, now),
             Wish::Occupy(attempt) => self.occupy(reference, attempt),
-            Wish::Respond { server, status, message } => self.respond(server.id, status, message, now),
+            Wish::Respond { server, status, message } => {
+                if status >= 300 {
+                    self.remember_refusal(reference, server.id);
+                }
+                self.respond(server.id, status, message, now);
+            }
             Wish::Request { ticket, leg } => self.send_request(reference, ticket, leg, now),
+            Wish::NextAddress { ticket, attempt } => self.next_address(reference, ticket, attempt, now),
             Wish::Ack { ticket, leg } => self.send_ack(reference, ticket, leg, now),
             Wish::AckAgain { leg, message } => self.send_ack_again(reference, leg, message),
             Wish::Cancel { ticket, passed } => {
@@ -53,11 +61,11 @@ impl Core {
                 self.outputs.push_back(Output::Relay { order, relay, what });
             }
             Wish::Tell(ask) => self.tell(ask),
-            Wish::AnswerChallenge { ticket, peer, challenges, method, uri, proxy } => {
+            Wish::AnswerChallenge { ticket, peer, challenges, method, uri, cseq, proxy } => {
                 let cnonce = format!("{:016x}", self.random.bits());
                 let question = ChallengeToAnswer { peer, challenges, method, uri, cnonce, nc: 1 };
                 let key = self.fresh_key();
-                let why = Asked::Challenge { call: reference, ticket, proxy };
+                let why = Asked::Challenge { call: reference, ticket, cseq, proxy };
                 self.ask(Ask::AnswerChallenge(Box::new(question)), key, why);
             }
             Wish::Confirmed => self.confirmed(reference, now),
@@ -117,8 +125,11 @@ impl Core {
     }
 
     /// Nothing of the call is left.
-    fn forget_call(&mut self, reference: CallRef) {
+    pub(super) fn forget_call(&mut self, reference: CallRef) {
         let Some(entry) = self.calls.remove(&reference) else { return };
+        for number in &entry.held {
+            self.holding.remove(number);
+        }
         for call_id in &entry.adopted {
             self.adopted.remove(call_id);
         }

@@ -1,11 +1,14 @@
 //! A phone's packet moves its flow (architecture: any pod, any packet).
 //!
-//! A datagram may come from a phone whose binding names another pod: the load balancer has changed its mind, or the
-//! pod died. Only the registrar knows, so it is asked, but at most once a minute for one source, and at most a hundred
-//! times a second in all: an attacker who invents sources cannot make us ask for each.
+//! Any datagram does, also a keep-alive, be it no SIP at all (NULs, STUN): behind a Service only the pod that a phone's
+//! packets reach can speak to it. It may come from a phone whose binding names another pod: the load balancer has changed
+//! its mind, or the pod died. Only the registrar knows, so it is asked, but at most once a minute for one source, and at most
+//! a hundred times a second in all: an attacker who invents sources cannot make us ask for each. It is asked anew when pods
+//! came or went, when it did not answer, and soon when it said that this flow has moved a moment ago.
 
 use std::collections::HashSet;
 
+use fairlead_model::ask::{Answer, AskFailed};
 use fairlead_model::id::ConnectionRef;
 
 use super::*;
@@ -15,6 +18,8 @@ const MAX_GONE: usize = 16_384;
 
 /// A source is asked about this often at most.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// A flow that moved a moment ago stays where it is for so long (the registrar's damping).
+const DAMPED: Duration = Duration::from_secs(5);
 /// So many sources are remembered; then the memory begins anew.
 const MAX_SOURCES: usize = 65_536;
 /// So many questions are asked in a second.
@@ -35,6 +40,27 @@ impl Sources {
     pub fn registered(&mut self, flow: &Flow, now: Instant) {
         if flow.transport == Transport::Udp {
             self.remember(flow.remote, now);
+        }
+    }
+
+    /// Nothing is known of any source any more.
+    pub fn forget_all(&mut self) {
+        self.asked.clear();
+    }
+
+    /// The registrar has moved the flow of a source or has none, or could not: then the next packet asks again.
+    pub fn answered(&mut self, source: SocketAddr, answer: &Result<Answer, AskFailed>, now: Instant) {
+        match answer {
+            Ok(Answer::Refused(_)) => {
+                if let Some(at) = now.checked_sub(ASK_AGAIN.saturating_sub(DAMPED)) {
+                    self.asked.insert(source, at);
+                }
+            }
+            // A registrar that does not know the question will not know it in a minute either.
+            Ok(_) | Err(AskFailed::Unknown) => {}
+            Err(_) => {
+                self.asked.remove(&source);
+            }
         }
     }
 
@@ -108,7 +134,7 @@ impl Gone {
 }
 
 impl Core {
-    /// A message came by this flow.
+    /// A message, a keep-alive, or something that cannot be read at all, came by this flow.
     pub(super) fn note_source(&mut self, flow: &Flow, now: Now) {
         if flow.pod != self.identity.pod {
             return;
@@ -119,7 +145,10 @@ impl Core {
             && self.briefed
             && self.sources.wants_question(flow.remote, now.mono)
         {
-            self.tell(Ask::MoveFlow { flow: *flow });
+            let (id, key) = (AskRef(self.next_number()), self.fresh_key());
+            self.moving.insert(id, *flow);
+            let ask = Ask::MoveFlow { flow: *flow };
+            self.outputs.push_back(Output::Ask(Envelope { id, key, deadline: ASK_DEADLINE, ask }));
         }
     }
 }
@@ -135,6 +164,24 @@ mod tests {
         assert!(sources.wants_question(source, start));
         assert!(!sources.wants_question(source, start + Duration::from_secs(59)));
         assert!(sources.wants_question(source, start + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_source_is_asked_about_again_when_nobody_answered_and_soon_when_its_flow_moved_a_moment_ago() {
+        let mut sources = Sources::default();
+        let source = SocketAddr::from(([192, 0, 2, 9], 5060));
+        let start = Instant::now() + Duration::from_secs(3600);
+        assert!(sources.wants_question(source, start));
+        sources.answered(source, &Err(AskFailed::Deadline), start);
+        assert!(sources.wants_question(source, start));
+        let damped = Answer::Refused(fairlead_model::ask::Refusal::new(503, ""));
+        sources.answered(source, &Ok(damped), start);
+        assert!(!sources.wants_question(source, start + Duration::from_secs(4)));
+        assert!(sources.wants_question(source, start + Duration::from_secs(5)));
+        sources.answered(source, &Ok(Answer::Done), start);
+        assert!(!sources.wants_question(source, start + Duration::from_secs(6)));
+        sources.forget_all();
+        assert!(sources.wants_question(source, start + Duration::from_secs(7)));
     }
 
     #[test]

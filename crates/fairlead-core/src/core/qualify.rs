@@ -10,6 +10,8 @@ use super::*;
 
 /// A contact that does not answer is asked this often, or as often as its setting says if that is more often.
 const UNREACHABLE_EVERY: Duration = Duration::from_secs(10);
+/// While no address of ours is known, whether one is now is looked at this often.
+const NO_ADDRESS_EVERY: Duration = Duration::from_secs(2);
 /// So long after one another new contacts are asked for the first time.
 const SPREAD: Duration = Duration::from_millis(20);
 
@@ -27,6 +29,8 @@ struct Contact {
     once: bool,
     /// The open OPTIONS, and when it left.
     asked: Option<(TransactionId, Instant)>,
+    /// Further addresses of its name, as a call would try them.
+    others: VecDeque<SocketAddr>,
     scheduled: Scheduled,
     /// When the next OPTIONS, or the end of the wait, is due.
     due: Option<Instant>,
@@ -79,7 +83,14 @@ impl Core {
     }
 
     fn add_contact(&mut self, number: u64, target: QualifyTarget, once: bool, at: Instant) {
-        let contact = Contact { target, once, asked: None, scheduled: Scheduled::default(), due: None };
+        let contact = Contact {
+            target,
+            once,
+            asked: None,
+            others: VecDeque::new(),
+            scheduled: Scheduled::default(),
+            due: None,
+        };
         self.qualify.contacts.insert(number, contact);
         self.qualify_at(number, at);
     }
@@ -104,7 +115,7 @@ impl Core {
         if let Some((transaction, _)) = contact.asked.take() {
             // chan_sip waits twice the limit.
             self.transactions.forget(transaction);
-            return self.qualified(number, QualifyState::Unreachable, 0, now);
+            return self.is_silent(number, now);
         }
         match contact.target.hop.clone() {
             Hop::Flow(flow) => self.qualify_send(number, Some(SendTo::Flow(flow)), now),
@@ -114,7 +125,7 @@ impl Core {
                     let to = self.way_to(transport, &[remote]);
                     self.qualify_send(number, to, now);
                 }
-                None => self.resolve(host, port, transport, Resolving::Qualify { number, transport }),
+                None => self.resolve(host, port, transport, Resolving::Qualify { number }),
             },
         }
     }
@@ -122,10 +133,15 @@ impl Core {
     /// Sends the OPTIONS.
     pub(super) fn qualify_send(&mut self, number: u64, to: Option<SendTo>, now: Now) {
         let Some(contact) = self.qualify.contacts.get(&number) else { return };
+        let (Hop::Flow(Flow { transport, .. }) | Hop::Address { transport, .. }) = contact.target.hop;
+        let nothing_to_say = |to: &SendTo| self.outlet_of(to, EffectiveNat::default()).is_none();
+        if self.awaits_address(transport) && to.as_ref().is_none_or(nothing_to_say) {
+            return self.qualify_later(number, now);
+        }
         let limit = Duration::from_millis(u64::from(contact.target.limit_ms.max(1)));
         let sent = to.and_then(|to| {
             let (message, reliable) = self.options_for(number, &to)?;
-            let user = User::Client { to, of: Of::Qualify(number), method: "OPTIONS" };
+            let user = User::Client { to, of: Of::Qualify(number), method: "OPTIONS", left: false };
             let t1 = Duration::from_millis(u64::from(self.general.t1_ms.max(1)));
             let timers = transaction::Timers::with_t1(t1);
             self.transactions.open_client(message, user, reliable, timers, now.mono).ok()
@@ -138,6 +154,18 @@ impl Core {
         }
         self.qualify_at(number, now.mono + limit.saturating_mul(2));
         self.drain_transactions(now);
+    }
+
+    /// No address of ours is known yet. That says nothing of the contact: it stays what it was, and is asked later.
+    fn qualify_later(&mut self, number: u64, now: Now) {
+        let Some(contact) = self.qualify.contacts.get(&number) else { return };
+        if contact.once {
+            let (peer, key) = (contact.target.peer.clone(), contact.target.key.clone());
+            let result = contact.target.last;
+            self.qualify.contacts.remove(&number);
+            return self.event(Event::Qualified { peer, key, result });
+        }
+        self.qualify_at(number, now.mono + NO_ADDRESS_EVERY);
     }
 
     fn options_for(&mut self, number: u64, to: &SendTo) -> Option<(Message, bool)> {
@@ -180,8 +208,44 @@ impl Core {
     pub(super) fn qualify_failed(&mut self, number: u64, now: Now) {
         let asked = self.qualify.contacts.get_mut(&number).and_then(|contact| contact.asked.take());
         if asked.is_some() {
-            self.qualified(number, QualifyState::Unreachable, 0, now);
+            self.is_silent(number, now);
         }
+    }
+
+    /// A name was looked up: its addresses are asked one after the other until somebody answers (RFC 3263 §4.3).
+    pub(super) fn qualify_name(&mut self, number: u64, addresses: Vec<SocketAddr>, now: Now) {
+        let hop = self.qualify.contacts.get(&number).map(|contact| &contact.target.hop);
+        if let Some(Hop::Address { transport, .. }) = hop {
+            // Those that a call would be tried at.
+            let usable = self.usable(*transport, addresses, EffectiveNat::default());
+            if let Some(contact) = self.qualify.contacts.get_mut(&number) {
+                contact.others = usable.into_iter().take(fairlead_call::call::MAX_ADDRESSES).collect();
+            }
+        }
+        let to = self.next_to_qualify(number);
+        self.qualify_send(number, to, now);
+    }
+
+    /// Nobody is there, or not at this address.
+    fn is_silent(&mut self, number: u64, now: Now) {
+        match self.next_to_qualify(number) {
+            Some(to) => self.qualify_send(number, Some(to), now),
+            None => self.qualified(number, QualifyState::Unreachable, 0, now),
+        }
+    }
+
+    fn next_to_qualify(&mut self, number: u64) -> Option<SendTo> {
+        let contact = self.qualify.contacts.get_mut(&number)?;
+        let Hop::Address { transport, .. } = contact.target.hop else { return None };
+        let others = std::mem::take(&mut contact.others);
+        let (at, to) = others
+            .iter()
+            .enumerate()
+            .find_map(|(at, remote)| Some((at, self.way_to(transport, &[*remote])?)))?;
+        if let Some(contact) = self.qualify.contacts.get_mut(&number) {
+            contact.others = others.into_iter().skip(at + 1).collect();
+        }
+        Some(to)
     }
 
     fn qualified(&mut self, number: u64, state: QualifyState, rtt_ms: u32, now: Now) {

@@ -1,15 +1,29 @@
 //! What came in, and whose it is.
 
 use super::*;
+use crate::input::SendFailed;
 use sip_transaction::{Received, Request};
 use sip_wire::Malformed;
 
 impl Core {
     pub(super) fn received(&mut self, message: Message, flow: Flow, now: Now) {
-        self.note_source(&flow, now);
-        if let Some((pod, shard)) = self.somebody_elses(&message, &flow) {
-            self.outputs.push_back(Output::Forward { pod, shard, message: message.bytes().clone(), flow });
-            return;
+        if self.is_too_late(&message) {
+            return self.leave_unheard(&message, &flow, "closing");
+        }
+        if self.leaves_to_others(&message) {
+            return self.leave_unheard(&message, &flow, "fading");
+        }
+        // A REGISTER that is let in says itself where its phone is.
+        if !(message.is_request() && *message.method() == Method::Register) {
+            self.note_source(&flow, now);
+        }
+        self.note_settled(&message, &flow);
+        if let Some((pod, shard)) = self.somebody_elses(&message, &flow, now) {
+            if pod != self.identity.pod && self.is_of_new_call(&message, &flow) {
+                return self.pass_on(pod, message, flow, now);
+            }
+            let message = message.bytes().clone();
+            return self.outputs.push_back(Output::Forward { pod, shard, message, flow, report: None });
         }
         // Counted once, by who deals with it: a flood that falls upon the wrong shard is no larger than it is.
         let method = message.method().label();
@@ -22,22 +36,33 @@ impl Core {
     }
 
     /// Whose message it is, when it is not this shard's. What crossed the mesh once stays where it is.
-    fn somebody_elses(&self, message: &Message, flow: &Flow) -> Option<(PodRef, Option<u8>)> {
+    fn somebody_elses(&mut self, message: &Message, flow: &Flow, now: Now) -> Option<(PodRef, Option<u8>)> {
         match self.router.route(message) {
-            Belongs::Here(shard) if shard.0 == self.identity.shard => None,
+            Belongs::Here(shard) if shard.0 == self.identity.shard => {
+                self.passes_to(message, flow, now).map(|pod| (pod, None))
+            }
             // A call that this shard holds wins over what the table of the pod says.
             _ if self.adopted.contains_key(message.call_id()) => None,
             Belongs::Here(shard) => Some((self.identity.pod, Some(shard.0))),
             Belongs::There(_, _) if flow.pod != self.identity.pod => None,
-            Belongs::There(pod, shard) => Some((pod, shard.map(|shard| shard.0))),
+            Belongs::There(pod, shard) => Some(
+                self.settled_at(message)
+                    .map_or((pod, shard.map(|shard| shard.0)), |shard| (self.identity.pod, Some(shard.0))),
+            ),
         }
     }
 
     fn request(&mut self, request: Message, flow: Flow, now: Now) {
         match self.transactions.handle_request(&request, now.mono) {
-            Request::Retransmission(_) | Request::Acknowledged(_) => {}
+            Request::Retransmission(transaction) => self.came_again(transaction, &flow),
+            Request::Acknowledged(_) => {}
             Request::Ack => self.ack(&request, &flow, now),
-            Request::Cancel { invite } => self.cancel(request, flow, invite, now),
+            Request::Cancel { invite } => {
+                if let Some(invite) = invite {
+                    self.came_again(invite, &flow);
+                }
+                self.cancel(request, flow, invite, now)
+            }
             Request::New => self.new_request(request, flow, now),
             Request::Unmatchable => match request.check_mandatory() {
                 Err(reason) if *request.method() != Method::Ack => {
@@ -57,7 +82,16 @@ impl Core {
             Received::ForUser(id) => match self.transactions.user(id).cloned() {
                 Some(User::Client { of: Of::Call(reference, ticket), .. }) => {
                     self.heard(reference, ticket, flow);
+                    self.was_answered(id, reference, ticket, flow, now);
+                    if matches!(response.status(), Some(200..=299)) {
+                        self.forget_other_addresses(reference, ticket);
+                    }
                     self.with_call(reference, now, |call, now| call.response(ticket, response, now));
+                }
+                Some(User::Client { of: Of::Former(reference), .. }) => {
+                    if matches!(response.status(), Some(200..=299)) {
+                        self.end_answer(reference, response, flow, now);
+                    }
                 }
                 Some(User::Client { of: Of::Qualify(number), .. }) => {
                     self.qualify_answered(number, response.status().unwrap_or(0), now);
@@ -70,7 +104,11 @@ impl Core {
     }
 
     /// Something that is no message, answered where its partial reading allows (RFC 3261 §8.2.6, §21.4.1).
-    pub(super) fn malformed(&mut self, malformed: &Malformed, flow: &Flow) {
+    pub(super) fn malformed(&mut self, malformed: &Malformed, flow: &Flow, now: Now) {
+        // Phones keep their flow open with NULs, "jaK" or STUN too: whatever they say, they are there.
+        if malformed.partial.is_none() {
+            self.note_source(flow, now);
+        }
         match &malformed.partial {
             Some(request) if request.is_request() && *request.method() != Method::Ack => {
                 self.refuse_malformed(request, flow, &malformed.reason);
@@ -80,14 +118,43 @@ impl Core {
     }
 
     /// A message left, or did not.
-    pub(super) fn sent(&mut self, send: SendRef, failed: bool, flow: Option<Flow>, now: Now) {
-        let Some(transaction) = self.sends.remove(&send) else { return };
-        if failed {
-            self.transactions.transport_error(transaction, now.mono);
-        } else if let (Some(flow), Some(User::Client { of: Of::Call(reference, ticket), .. })) =
-            (flow, self.transactions.user(transaction).cloned())
+    pub(super) fn sent(&mut self, send: SendRef, failed: Option<SendFailed>, flow: Option<Flow>, now: Now) {
+        let Some(transaction) = self.sends.remove(&send) else {
+            return self.was_passed_on(send, failed, now);
+        };
+        if let Some(failed) = failed {
+            // A datagram that found no room is a lost datagram, which the timers of the transaction are there for
+            // (RFC 3261 §17.1.1.2, §17.1.2.2); an error of the transport ends it (§17.1.4).
+            if failed == SendFailed::Full && !self.leaves_reliably(transaction) {
+                return;
+            }
+            if !self.hold_message(transaction, failed, now) {
+                self.transactions.transport_error(transaction, now.mono);
+            }
+            return self.drain_transactions(now);
+        }
+        self.left(transaction);
+        // What was sent by a flow says nothing new of where its receiver is: a repetition leaves by the flow of its
+        // transaction, while the phone may have been heard, or have registered, by another one since.
+        if let Some(flow) = flow
+            && let Some(User::Client { to: SendTo::Address { .. }, of: Of::Call(reference, ticket), .. }) =
+                self.transactions.user(transaction).cloned()
         {
             self.heard(reference, ticket, &flow);
+        }
+    }
+
+    /// Whether the messages of a transaction leave by a reliable transport, which nobody repeats.
+    fn leaves_reliably(&self, transaction: TransactionId) -> bool {
+        let Some(User::Server { to, .. } | User::Client { to, .. }) = self.transactions.user(transaction)
+        else {
+            return false;
+        };
+        match to {
+            SendTo::Flow(flow) => flow.transport.is_reliable(),
+            SendTo::Address { network, .. } => {
+                self.identity.networks.get(*network).is_some_and(|network| network.transport.is_reliable())
+            }
         }
     }
 
@@ -98,6 +165,12 @@ impl Core {
         {
             self.gone.insert(connection);
         }
+    }
+
+    /// Whether a flow is a connection of this pod that is known to be closed.
+    pub(super) fn is_closed(&self, flow: &Flow) -> bool {
+        flow.pod == self.identity.pod
+            && flow.connection.is_some_and(|connection| self.gone.contains(connection))
     }
 
     /// Does what the transactions want done.
@@ -118,8 +191,13 @@ impl Core {
     }
 
     fn send(&mut self, transaction: TransactionId, user: User, message: Bytes, again: bool) {
+        // Where it goes may have changed while it waited to be sent.
+        let user = self.transactions.user(transaction).cloned().unwrap_or(user);
         let (to, method, report) = match user {
-            User::Server { to, method, .. } => (SendTo::Flow(to), method, false),
+            User::Server { id, to, method } => {
+                let report = self.may_lose_its_way(id, &to);
+                (to, method, report)
+            }
             User::Client { to, method, .. } => (to, method, true),
         };
         self.event(if again {
@@ -146,23 +224,25 @@ impl Core {
         match user {
             User::Client { of: Of::Call(reference, ticket), .. } => {
                 let (reference, ticket) = (*reference, *ticket);
-                if why == Failure::Transport && self.try_next_address(reference, ticket, now) {
+                if why == Failure::Transport && self.send_past_flow(reference, ticket, now) {
                     return;
                 }
                 self.with_call(reference, now, |call, now| call.failed(ticket, why, now));
             }
             User::Client { of: Of::Qualify(number), .. } => self.qualify_failed(*number, now),
             // Whoever answered so late does not hear its BYE either.
-            User::Client { of: Of::Stray, .. } | User::Server { .. } => {}
+            User::Client { of: Of::Stray | Of::Former(_), .. } | User::Server { .. } => {}
         }
     }
 
     fn transaction_ended(&mut self, transaction: TransactionId, user: &User) {
         match user {
             User::Server { id, .. } => {
+                let call = self.servers.get(id).and_then(|known| known.call);
                 self.forget_request(*id);
+                self.refused(call, *id);
             }
-            User::Client { of: Of::Call(reference, _), .. } => {
+            User::Client { of: Of::Call(reference, _) | Of::Former(reference), .. } => {
                 if let Some(entry) = self.calls.get_mut(reference) {
                     entry.open.retain(|(_, known)| *known != transaction);
                 }

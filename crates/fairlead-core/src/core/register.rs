@@ -47,6 +47,9 @@ impl Core {
         }
         writer.push(Header::Date, &http_date(now.wall));
         self.sources.registered(&flow, now.mono);
+        let longest = registered.contacts.iter().map(|(_, seconds)| *seconds).max().unwrap_or(0);
+        self.keep_open(&flow, longest, now);
+        self.event(Event::Registered { source: flow.remote.ip() });
         self.respond(server, 200, writer.finish(), now);
     }
 }

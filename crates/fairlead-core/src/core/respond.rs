@@ -56,8 +56,7 @@ impl Core {
     ) -> ResponseWriter {
         let mut writer = request.response(status, phrase);
         // §8.2.6.2: the same request without a transaction gets the same tag again.
-        let number = self.merge_key(request) & MAX_NUMBER;
-        if let Some(tag) = self.mint(kind, number, 0) {
+        if let Some(tag) = self.mint(kind, self.tag_number(request), 0) {
             writer = writer.to_tag(&tag);
         }
         let (ip, port) = (flow.remote.ip(), flow.remote.port());
@@ -101,6 +100,12 @@ impl Core {
         refused
     }
 
+    /// 503 while nobody can say how this edge is reached: a Contact that leads nowhere would be a call without an end.
+    pub(super) fn no_address(&mut self) -> Refused {
+        self.whole_edge_refuses("No Address Known Yet", "no_address")
+            .with(Header::Warning, "399 fairlead \"the address of this edge is not known yet\"")
+    }
+
     /// Opens the transaction of a new request. `None` when the table is full; the request was refused then.
     pub(super) fn open_server(
         &mut self,
@@ -116,8 +121,11 @@ impl Core {
             return None;
         }
         let id = self.next_number();
-        let user =
-            User::Server { id, to: way_back(request, &flow, forced), method: request.method().label() };
+        let user = User::Server {
+            id,
+            to: SendTo::Flow(way_back(request, &flow, forced)),
+            method: request.method().label(),
+        };
         let timers =
             transaction::Timers::with_t1(Duration::from_millis(u64::from(self.general.t1_ms.max(1))));
         let reliable = flow.transport.is_reliable();
@@ -127,7 +135,16 @@ impl Core {
                 self.held = self.held.saturating_add(request.bytes().len());
                 self.servers.insert(
                     id,
-                    Server { transaction, request, flow, forced, call: None, cancelled: false, merged: None },
+                    Server {
+                        transaction,
+                        request,
+                        flow,
+                        forced,
+                        call: None,
+                        leg: LegRef::A,
+                        cancelled: false,
+                        merged: None,
+                    },
                 );
                 Some(id)
             }
@@ -205,7 +222,16 @@ impl Core {
     }
 
     /// OPTIONS outside of a dialog asks what this edge can (RFC 3261 §11.2).
+    ///
+    /// While the shard drains, a trunk hears what its calls would hear: 200 as long as another pod takes them (`pass_on.rs`),
+    /// since a trunk takes an address that answers 503 out of service (§21.5.4), and behind a Service that is the whole edge. A
+    /// trunk is who comes from where somebody may come without credentials; phones and balancers hear 200, because
+    /// registrations go on.
     pub(super) fn options(&mut self, request: &Message, flow: &Flow) {
+        if self.draining && !self.router.has_taker() && self.is_trunk(flow) {
+            let refused = self.whole_edge_refuses("Draining", "draining");
+            return self.refuse_stateless(request, flow, refused);
+        }
         let forced = via_differs(request, flow);
         let message = self
             .answer(request, flow, forced, 200, "OK", Kind::Stateless)
@@ -215,6 +241,15 @@ impl Core {
             .finish();
         // §8.2.7: stateless, so that asking costs us nothing; asked again, the answer is the same.
         self.send_stateless(request, flow, 200, message);
+    }
+}
+
+impl Core {
+    /// Whether this source is named by a prefix from which somebody may come without credentials. One that holds
+    /// everybody (guests) names nobody.
+    fn is_trunk(&self, flow: &Flow) -> bool {
+        let source = flow.remote.ip();
+        self.trusted.iter().any(|net| net.prefix_len() > 0 && net.contains(&source))
     }
 }
 

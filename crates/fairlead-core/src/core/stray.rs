@@ -3,7 +3,8 @@
 //!
 //! Each is acknowledged and its dialog ended (§13.2.2.4): the phone would otherwise be off the hook until its own
 //! timer, with nobody on the line. The Call-ID and the tag that we minted say which attempt of which call it was; all
-//! else that ACK and BYE need stands in the 2xx, so this works when the call is long forgotten.
+//! else that ACK and BYE need stands in the 2xx, so this works when the call is long forgotten. So is whoever answers at an
+//! address of a name that was left for the next one (RFC 3263 §4.3).
 
 use fairlead_call::call::LEG_B;
 use sip_dialog::Dialog;
@@ -75,9 +76,15 @@ impl Core {
         let Some((call, attempt)) = self.attempt_that_invited(response).filter(|_| answers) else {
             return self.event(Event::Dropped { reason: "stray_response" });
         };
-        if self.calls.contains_key(&call) {
-            return self.with_call(call, now, |call, now| call.late_answer(attempt, response, now));
+        let mut is_of_call = false;
+        self.with_call(call, now, |call, now| is_of_call = call.late_answer(attempt, response, now));
+        if !is_of_call {
+            self.end_answer(call, response, flow, now);
         }
+    }
+
+    /// Acknowledges a 2xx and ends its dialog, which is no call's.
+    pub(super) fn end_answer(&mut self, call: CallRef, response: &Message, flow: &Flow, now: Now) {
         if self.strays.is_elsewhere(call.number) {
             return self.event(Event::Dropped { reason: "stray_response" });
         }
@@ -99,7 +106,7 @@ impl Core {
         };
         let Ok(message) = Message::parse(message) else { return };
         let t1 = Duration::from_millis(u64::from(self.general.t1_ms.max(1)));
-        let user = User::Client { to, of: Of::Stray, method: "BYE" };
+        let user = User::Client { to, of: Of::Stray, method: "BYE", left: false };
         // A table that is full even for BYE leaves it to the phone's own timer.
         let _ = self.transactions.open_client(
             message,

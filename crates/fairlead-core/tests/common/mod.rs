@@ -15,12 +15,18 @@ use fairlead_model::ask::*;
 use fairlead_model::binding::BindingKey;
 use fairlead_model::checkpoint::CheckpointRecord;
 use fairlead_model::flow::{Flow, Hop, Transport};
-use fairlead_model::id::{CallRef, PodRef, UnixMillis};
+use fairlead_model::id::{CallRef, ConnectionRef, PodRef, UnixMillis};
 use fairlead_model::member::{Briefing, Member, MintKey, NonceKey, Role};
-use fairlead_model::peer::{EffectiveNat, General, RtpSource};
+use fairlead_model::peer::{EffectiveNat, General, Peer};
 use fairlead_model::relay::*;
-use fairlead_testkit::{Node, Packet, Phone, Plan, Sim};
+use fairlead_testkit::{Node, NodeRef, Packet, Phone, Plan, Sim};
 use sip_wire::Message;
+
+mod registrar;
+mod relay;
+
+pub use registrar::*;
+pub use relay::*;
 
 pub const DOMAIN: &str = "edge.example";
 
@@ -33,256 +39,6 @@ pub fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
 }
 
-/// What the registrar of the tests knows.
-#[derive(Default)]
-pub struct Registrar {
-    /// What every REGISTER gets, when it is refused.
-    pub refuses: Option<Refusal>,
-    /// What everybody gets who asks to be let in.
-    pub strangers: Option<Refusal>,
-    /// Targets of names that are configured rather than registered.
-    pub targets: HashMap<String, Vec<Target>>,
-    /// Registered contacts: URI and flow.
-    pub bindings: BTreeMap<String, (String, Flow)>,
-    pub owners: HashMap<(String, String), CallRef>,
-    pub checkpoints: HashMap<CallRef, CheckpointRecord>,
-    pub slots: HashSet<(CallRef, String)>,
-    pub usages: Vec<(String, Usage)>,
-    pub asked: Vec<&'static str>,
-    pub qualified: Vec<(String, fairlead_model::binding::Qualify)>,
-    /// Peers whose slots are all taken.
-    pub full: HashSet<String>,
-    pub policy: Option<LegPolicy>,
-    pub ring_time: u32,
-    pub away: bool,
-}
-
-pub fn policy(peer: &str) -> LegPolicy {
-    LegPolicy {
-        peer: Some(peer.to_owned()),
-        nat: EffectiveNat { force_rport: true, comedia: false },
-        rtp_source: RtpSource::Signalling,
-        rtp_timeout: 0,
-        rtp_hold_timeout: 0,
-        caller_name: String::new(),
-        caller_number: String::new(),
-        from_user: None,
-        from_domain: None,
-        answers_challenges: false,
-        max_duration: 0,
-        t1_ms: 500,
-        uncounted: false,
-    }
-}
-
-pub fn target(peer: &str, address: SocketAddr) -> Target {
-    Target {
-        policy: policy(peer),
-        uri: format!("sip:{peer}@{address}"),
-        route: Vec::new(),
-        hop: Hop::Address {
-            transport: Transport::Udp,
-            host: address.ip().to_string(),
-            port: Some(address.port()),
-        },
-        binding: None,
-        ring_time: 30,
-    }
-}
-
-impl Registrar {
-    pub fn answer(&mut self, pod: PodRef, ask: Ask) -> Result<Answer, AskFailed> {
-        if self.away {
-            return Err(AskFailed::Unreachable);
-        }
-        Ok(match ask {
-            Ask::Register(_) if self.refuses.is_some() => {
-                Answer::Refused(self.refuses.clone().unwrap_or_else(|| Refusal::new(500, "")))
-            }
-            Ask::Register(request) => {
-                self.asked.push("register");
-                if let Some(refusal) = self.strangers.clone() {
-                    return Ok(Answer::Refused(refusal));
-                }
-                let Contacts::List(list) = &request.contacts else {
-                    return Ok(Answer::Registered(Registered::default()));
-                };
-                let change = &list[0];
-                let expires = change.expires.or(request.expires).unwrap_or(3600);
-                if expires == 0 {
-                    self.bindings.remove(&request.user);
-                    return Ok(Answer::Registered(Registered::default()));
-                }
-                self.bindings.insert(request.user.clone(), (change.uri.clone(), request.flow));
-                Answer::Registered(Registered {
-                    contacts: vec![(change.value.clone(), expires)],
-                    path: Vec::new(),
-                    qualify: false,
-                })
-            }
-            Ask::Admit(request) => {
-                self.asked.push("admit");
-                if let Some(refusal) = self.strangers.clone() {
-                    return Ok(Answer::Refused(refusal));
-                }
-                let name = (request.call_id.clone(), request.from_tag.clone());
-                if let Some(call) = self.owners.get(&name).filter(|call| **call != request.call) {
-                    return Ok(Answer::Owned { pod: call.pod, call: *call });
-                }
-                let targets = match self.targets.get(&request.target_user) {
-                    Some(targets) => targets.clone(),
-                    None => match self.bindings.get(&request.target_user) {
-                        Some((uri, flow)) => vec![Target {
-                            uri: uri.clone(),
-                            hop: Hop::Flow(*flow),
-                            binding: Some(BindingKey(uri.clone())),
-                            ring_time: self.ring_time.max(1),
-                            ..target(&request.target_user, flow.remote)
-                        }],
-                        None => return Ok(Answer::Refused(Refusal::new(404, "Not Found"))),
-                    },
-                };
-                self.owners.insert(name, request.call);
-                self.slots.insert((request.call, request.from_user.clone()));
-                let caller = self.policy.clone().unwrap_or_else(|| policy(&request.from_user));
-                Answer::Admitted(Box::new(Admitted { caller, targets }))
-            }
-            Ask::Owner { call_id, from_tag } => {
-                self.asked.push("owner");
-                match self.owners.get(&(call_id, from_tag)) {
-                    Some(call) => Answer::Owned { pod: call.pod, call: *call },
-                    None => Answer::NotOwned,
-                }
-            }
-            Ask::Disown { call_id, from_tag, .. } => {
-                self.owners.remove(&(call_id, from_tag));
-                Answer::Done
-            }
-            Ask::Locate { peer, .. } => {
-                self.asked.push("locate");
-                Answer::Located(self.bindings.get(&peer).map(|(_, flow)| Hop::Flow(*flow)))
-            }
-            Ask::Release { call } => {
-                self.slots.retain(|(known, _)| *known != call);
-                Answer::Done
-            }
-            Ask::Occupy { call, peer } => {
-                if self.full.contains(&peer) {
-                    return Ok(Answer::Refused(Refusal::new(480, "Call limit")));
-                }
-                self.slots.insert((call, peer));
-                Answer::Done
-            }
-            Ask::Usage { peer, usage, .. } => {
-                self.usages.push((peer, usage));
-                Answer::Done
-            }
-            Ask::Checkpoint { call, record } => {
-                match record {
-                    Some(record) => {
-                        let stored = self.checkpoints.get(&call).map_or(0, |record| record.epoch);
-                        if record.epoch < stored {
-                            return Ok(Answer::Refused(Refusal::new(481, "Call is another pod's")));
-                        }
-                        self.checkpoints.insert(call, record);
-                    }
-                    None => {
-                        self.checkpoints.remove(&call);
-                    }
-                }
-                Answer::Done
-            }
-            Ask::Qualified { peer, result, .. } => {
-                self.qualified.push((peer, result));
-                Answer::Done
-            }
-            Ask::AnswerChallenge(question) => {
-                self.asked.push("challenge");
-                Answer::ChallengeAnswered {
-                    value: format!("Digest username=\"{}\", response=\"x\"", question.peer),
-                }
-            }
-            Ask::QualifyList => Answer::QualifyList(Vec::new()),
-            Ask::MoveFlow { .. } => {
-                let _ = pod;
-                Answer::Done
-            }
-        })
-    }
-}
-
-/// A relay that rewrites nothing but `o=` and remembers who has a session.
-#[derive(Default)]
-pub struct Relay {
-    pub sessions: HashSet<SessionRef>,
-    pub orders: Vec<&'static str>,
-    pub full: bool,
-    /// Sides that every offer came from, with what it said.
-    pub seen: Vec<(fairlead_model::id::Side, Bytes)>,
-}
-
-pub const RELAY: PodRef = PodRef(0xee);
-
-impl Relay {
-    fn carry_out(&mut self, order: RelayOrder) -> Result<RelayReply, RelayRefused> {
-        match order {
-            RelayOrder::Offer(order) => {
-                self.orders.push("offer");
-                if self.full {
-                    return Err(RelayRefused::NoPort);
-                }
-                if !order.sdp.starts_with(b"v=0") {
-                    return Err(RelayRefused::BadDescription("no description".to_owned()));
-                }
-                self.sessions.insert(order.session);
-                self.seen.push((order.from, order.sdp.clone()));
-                Ok(described(&order.sdp))
-            }
-            RelayOrder::Answer(order) => {
-                self.orders.push("answer");
-                self.seen.push((order.from, order.sdp.clone()));
-                if !self.sessions.contains(&order.session) {
-                    return Err(RelayRefused::UnknownSession);
-                }
-                Ok(described(&order.sdp))
-            }
-            RelayOrder::Withdraw(_) => {
-                self.orders.push("withdraw");
-                Ok(RelayReply::Done { missing: Vec::new() })
-            }
-            RelayOrder::Delete(session) => {
-                self.orders.push("delete");
-                self.sessions.remove(&session);
-                Ok(RelayReply::Statistics(SessionStatistics { streams: Vec::new(), duration_ms: 1 }))
-            }
-            RelayOrder::Query(_) => Ok(RelayReply::Statistics(SessionStatistics::default())),
-            RelayOrder::Renew(list) => {
-                self.orders.push("renew");
-                let missing = list.into_iter().filter(|session| !self.sessions.contains(session)).collect();
-                Ok(RelayReply::Done { missing })
-            }
-        }
-    }
-}
-
-fn described(sdp: &Bytes) -> RelayReply {
-    let text = String::from_utf8_lossy(sdp);
-    let hold = text.contains("a=sendonly") || text.contains("a=inactive");
-    let lines: Vec<String> =
-        text.split("\r\n")
-            .map(|line| {
-                if line.starts_with("o=") { "o=- 0 0 IN IP4 203.0.113.9".to_owned() } else { line.to_owned() }
-            })
-            .collect();
-    RelayReply::Described(Described {
-        relay: RELAY,
-        sdp: Bytes::from(lines.join("\r\n")),
-        narrowed: 0,
-        hold,
-        formats: vec!["ulaw".to_owned()],
-    })
-}
-
 /// One pod of the edge.
 pub struct Pod {
     pub core: Core,
@@ -290,6 +46,25 @@ pub struct Pod {
     pub address: SocketAddr,
     pub alive: bool,
     later: VecDeque<(Instant, Input)>,
+}
+
+impl Pod {
+    /// It listens on UDP and TCP, at its own address or at the one of a Service.
+    pub fn listens_on_both(&mut self, behind_service: bool) {
+        let mut networks = identity(self.pod, 0, 1, self.address).networks;
+        if behind_service {
+            self::behind_service(&mut networks[0], "203.0.113.10");
+        }
+        networks.push(Network { transport: Transport::Tcp, ..networks[0].clone() });
+        self.core.set_networks(networks);
+    }
+}
+
+/// A listener that the world reaches at the address of a Service.
+pub fn behind_service(network: &mut Network, host: &str) {
+    network.bind = ip("0.0.0.0:5060");
+    network.advertised = (host.to_owned(), 5060);
+    (network.told, network.awaits) = (true, true);
 }
 
 /// The edge: one node of the network with as many addresses as it has pods.
@@ -307,6 +82,16 @@ pub struct Edge {
     pub names: HashMap<String, Vec<SocketAddr>>,
     /// Addresses that nothing can be sent to.
     pub unreachable: HashSet<SocketAddr>,
+    /// Addresses towards which the queue is full.
+    pub full: HashSet<SocketAddr>,
+    /// Addresses that speak to us over a connection, which ends with its pod.
+    pub connected: HashSet<SocketAddr>,
+    /// Those of them that have closed it since: they can be connected to.
+    pub hung_up: HashSet<SocketAddr>,
+    /// The pod to which a Service brings what is sent to one that is gone.
+    pub heir: Option<usize>,
+    /// The next pod that sends for another one ends with that; so long after it its result is that nobody had the flow.
+    pub ends_with_sending: Option<Duration>,
     start: Instant,
     packets: VecDeque<Packet>,
 }
@@ -318,20 +103,14 @@ pub fn briefing(pods: &[PodRef], trusted: &[&str]) -> Arc<Briefing> {
         nonce_keys: vec![NonceKey { id: 1, epoch: 1, key: [7; 32] }],
         members: pods
             .iter()
-            .map(|pod| Member {
-                pod: *pod,
-                name: pod.to_string(),
-                role: Role::Signaling,
-                grpc: ip("192.0.2.250:1"),
-                started: UnixMillis(0),
-                seen: UnixMillis(0),
-                draining: false,
-                load: 0,
-                version: String::new(),
+            .map(|pod| {
+                let grpc = ip("192.0.2.250:1");
+                Member::started(*pod, pod.to_string(), Role::Signaling, grpc, UnixMillis(0))
             })
             .collect(),
         general: General { realm: DOMAIN.to_owned(), ..General::default() },
         trusted: trusted.iter().map(|net| net.parse().unwrap()).collect(),
+        surroundings: Default::default(),
     })
 }
 
@@ -346,6 +125,7 @@ pub fn identity(pod: PodRef, shard: u8, shards: u8, address: SocketAddr) -> Iden
             bind: address,
             advertised: (address.ip().to_string(), address.port()),
             told: false,
+            awaits: false,
             routed: false,
         }],
     }
@@ -376,6 +156,11 @@ impl Edge {
             delay: ms(2),
             names: HashMap::new(),
             unreachable: HashSet::new(),
+            full: HashSet::new(),
+            connected: HashSet::new(),
+            hung_up: HashSet::new(),
+            heir: None,
+            ends_with_sending: None,
             start,
             packets: VecDeque::new(),
         }
@@ -389,6 +174,19 @@ impl Edge {
         for at in 0..self.pods.len() {
             let now = self.now(self.start);
             self.pods[at].core.handle(Input::Briefed(Arc::new(briefing.clone())), now);
+        }
+    }
+
+    /// All pods that are alive hear that these are there, and that the first of them drains or does not.
+    pub fn brief(&mut self, pods: &[u64], drains: bool, mono: Instant) {
+        let pods: Vec<_> = pods.iter().copied().map(PodRef).collect();
+        let mut briefing = (*briefing(&pods, &["198.51.100.9/32"])).clone();
+        briefing.members[0].draining = drains;
+        let briefing = Arc::new(briefing);
+        for at in 0..self.pods.len() {
+            if self.pods[at].alive {
+                self.input(at, Input::Briefed(briefing.clone()), mono);
+            }
         }
     }
 
@@ -417,14 +215,16 @@ impl Edge {
             let due = mono + self.delay;
             match output {
                 Output::Send { send, to, message, report } => {
+                    let mut ended = None;
                     let (from, remote) = match &to {
                         SendTo::Flow(flow) => {
-                            match self.pods.iter().find(|pod| pod.pod == flow.pod && pod.alive) {
+                            match self.pods.iter().position(|pod| pod.pod == flow.pod && pod.alive) {
                                 Some(owner) => {
-                                    let crosses = owner.pod != self.pods[at].pod;
-                                    let from = owner.address;
-                                    if crosses {
+                                    let from = self.pods[owner].address;
+                                    if owner != at {
                                         self.count_crossing(&message);
+                                        ended = self.ends_with_sending.take();
+                                        self.pods[owner].alive = ended.is_none();
                                     }
                                     (from, flow.remote)
                                 }
@@ -441,21 +241,45 @@ impl Edge {
                         }
                         SendTo::Address { remote, .. } => (self.pods[at].address, *remote),
                     };
-                    if self.unreachable.contains(&remote) {
-                        let failed = Some(fairlead_core::input::SendFailed::Socket);
+                    let failed = if self.unreachable.contains(&remote) {
+                        Some(fairlead_core::input::SendFailed::Socket)
+                    } else if matches!(&to, SendTo::Flow(flow) if flow.connection.is_some())
+                        && self.hung_up.contains(&remote)
+                    {
+                        Some(fairlead_core::input::SendFailed::ConnectionGone)
+                    } else if self.full.contains(&remote) {
+                        Some(fairlead_core::input::SendFailed::Full)
+                    } else {
+                        None
+                    };
+                    if failed.is_some() {
+                        // The socket says so at once, however long others take.
+                        let due = mono + ms(2);
                         self.pods[at].later.push_back((due, Input::Sent { send, failed, flow: None }));
                         continue;
                     }
                     self.packets.push_back(Packet { from, to: remote, bytes: message });
                     if report {
-                        self.pods[at].later.push_back((due, Input::Sent { send, failed: None, flow: None }));
+                        let failed = ended.map(|_| fairlead_core::input::SendFailed::NoSuchFlow);
+                        let due = ended.map_or(due, |after| mono + after);
+                        let flow = match to {
+                            SendTo::Flow(flow) => Some(flow),
+                            SendTo::Address { .. } => None,
+                        };
+                        self.pods[at].later.push_back((due, Input::Sent { send, failed, flow }));
                     }
                 }
-                Output::Forward { pod, message, flow, .. } => {
-                    self.count_crossing(&message);
-                    let message = Message::parse(message).unwrap();
-                    if let Some(other) = self.pods.iter_mut().find(|known| known.pod == pod && known.alive) {
-                        other.later.push_back((due, Input::Received { message, flow }));
+                Output::Forward { pod, message, flow, report, .. } => {
+                    let taker = self.pods.iter().position(|known| known.pod == pod && known.alive);
+                    if let Some(taker) = taker {
+                        self.count_crossing(&message);
+                        let message = Message::parse(message).unwrap();
+                        self.pods[taker].later.push_back((due, Input::Received { message, flow }));
+                    }
+                    if let Some(send) = report {
+                        let gone = fairlead_core::input::SendFailed::NoSuchFlow;
+                        let failed = taker.is_none().then_some(gone);
+                        self.pods[at].later.push_back((due, Input::Sent { send, failed, flow: None }));
                     }
                 }
                 Output::Ask(envelope) => {
@@ -508,14 +332,19 @@ impl Edge {
 
 impl Node for Edge {
     fn handle_packet(&mut self, packet: Packet, now: Instant) {
-        let Some(at) = self.pods.iter().position(|pod| pod.address == packet.to && pod.alive) else { return };
+        let here = self.pods.iter().position(|pod| pod.address == packet.to && pod.alive);
+        let Some(at) = here.or(self.heir) else { return };
+        let connected = self.connected.contains(&packet.from);
         let flow = Flow {
             pod: self.pods[at].pod,
-            transport: Transport::Udp,
+            transport: if connected { Transport::Tcp } else { Transport::Udp },
             local: packet.to,
             remote: packet.from,
-            connection: None,
+            connection: connected.then(|| ConnectionRef(u64::from(packet.from.port()))),
         };
+        if sip_wire::is_keep_alive(&packet.bytes) {
+            return self.input(at, Input::Heard { flow }, now);
+        }
         let input = match Message::parse(packet.bytes) {
             Ok(message) => Input::Received { message, flow },
             Err(malformed) => Input::Malformed { malformed, flow },
@@ -554,23 +383,73 @@ impl Node for Edge {
     }
 }
 
+/// Runs until nothing happens any more, and looks whether the edge has forgotten everything.
+pub fn quiet(sim: &mut Sim, edge: NodeRef) {
+    assert!(sim.run_until_quiet(Duration::from_secs(600)), "something never ends");
+    sim.node::<Edge>(edge).assert_nothing_left();
+}
+
+/// How many packets went from here to there.
+pub fn count(sim: &Sim, from: &str, to: &str) -> usize {
+    let (from, to) = (ip(from), ip(to));
+    sim.net.trace().iter().filter(|(_, packet, _)| packet.from == from && packet.to == to).count()
+}
+
 /// An edge of one pod with two registered phones.
 pub struct Scene {
     pub sim: Sim,
-    pub edge: fairlead_testkit::NodeRef,
-    pub ann: fairlead_testkit::NodeRef,
-    pub bob: fairlead_testkit::NodeRef,
+    pub edge: NodeRef,
+    pub ann: NodeRef,
+    pub bob: NodeRef,
 }
 
+/// An edge of two pods; ann registers at pod A, bob at pod B.
+pub fn two_pods() -> Scene {
+    let mut sim = Sim::new(1, Plan::PERFECT);
+    let edge = sim.add(&[ip(EDGE), ip(POD_B)], Edge::new(&[ip(EDGE), ip(POD_B)]));
+    let ann = sim.add(&[ip(ANN)], phone("ann", ANN));
+    let bob = sim.add(&[ip(BOB)], Phone::new("bob", "secret", ip(BOB), ip(POD_B), DOMAIN));
+    Scene { sim, edge, ann, bob }
+}
+
+/// The first pod, or the only one.
 pub const EDGE: &str = "192.0.2.1:5060";
+pub const POD_B: &str = "192.0.2.2:5060";
 pub const ANN: &str = "198.51.100.1:5060";
 pub const BOB: &str = "198.51.100.2:5060";
+/// Somebody from a trusted network, without a registration.
+pub const ZOE: &str = "198.51.100.9:5060";
+
+/// What she says to call bob.
+pub const INVITE: &str = "INVITE sip:bob@edge.example SIP/2.0
+Via: SIP/2.0/UDP 198.51.100.9:5060;branch=z9hG4bK-one;rport
+Max-Forwards: 70
+From: <sip:zoe@edge.example>;tag=z
+To: <sip:bob@edge.example>
+Call-ID: roaming
+CSeq: 1 INVITE
+Contact: <sip:zoe@198.51.100.9:5060>
+Content-Length: 0
+
+";
 
 pub fn phone(name: &str, address: &str) -> Phone {
     Phone::new(name, "secret", ip(address), ip(EDGE), DOMAIN)
 }
 
 impl Scene {
+    /// What ann's last INVITE ended with.
+    pub fn final_status(&mut self) -> Option<u16> {
+        self.ann().heard().iter().rev().find_map(|heard| match heard {
+            fairlead_testkit::Heard::Response(sip_wire::Method::Invite, status)
+                if *status >= 200 && *status != 401 =>
+            {
+                Some(*status)
+            }
+            _ => None,
+        })
+    }
+
     pub fn new() -> Self {
         Self::with(1, Plan::PERFECT, phone("ann", ANN), phone("bob", BOB))
     }
@@ -606,8 +485,7 @@ impl Scene {
     }
 
     pub fn quiet(&mut self) {
-        assert!(self.sim.run_until_quiet(Duration::from_secs(600)), "something never ends");
-        self.sim.node::<Edge>(self.edge).assert_nothing_left();
+        quiet(&mut self.sim, self.edge);
     }
 
     /// First lines of all that went from here to there.

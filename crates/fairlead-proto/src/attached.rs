@@ -11,6 +11,9 @@ use crate::link::{Down, RegistrarPort, Up};
 /// How often a lease is renewed.
 pub const BEAT: Duration = Duration::from_secs(1);
 
+/// After a stream that lasted this long the next one is opened at once.
+const LASTED: Duration = Duration::from_secs(1);
+
 /// The longest pause between two attempts to attach.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -25,8 +28,13 @@ pub fn stay_attached(
     tokio::spawn(async move {
         let mut pause = Duration::from_millis(100);
         while !tell.is_closed() {
+            let begun = tokio::time::Instant::now();
             if attached(&*registrar, &who, &load, &tell).await {
                 pause = Duration::from_millis(100);
+                // A registrar that ends in good order sends us to another one.
+                if begun.elapsed() > LASTED {
+                    continue;
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

@@ -5,8 +5,10 @@ mod briefing;
 mod common;
 mod media;
 mod operator;
+mod provisioning;
 mod registrar;
 mod signaling;
+mod surroundings;
 
 pub use registrar::answered_from;
 

@@ -9,7 +9,9 @@ pub mod client;
 pub mod convert;
 pub mod link;
 pub mod operator;
+pub mod provisioning;
 pub mod server;
+pub mod tls;
 pub mod trace;
 
 /// What the build makes of the files under `proto/`.

@@ -6,12 +6,16 @@
 //!     .add_service(server::peers(port))
 //! ```
 
+mod diagnosis;
 mod peers;
+mod provisioning;
 mod registrar;
 mod relay;
 mod signaling;
 
+pub use diagnosis::{DiagnosisService, diagnosis};
 pub use peers::{PeersService, peers};
+pub use provisioning::{ProvisioningService, provisioning};
 pub use registrar::{RegistrarService, registrar};
 pub use relay::{RelayService, relay};
 pub use signaling::{ChannelsService, channels};

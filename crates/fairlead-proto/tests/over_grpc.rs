@@ -18,6 +18,7 @@ use fairlead_proto::client::{RegistrarClient, RelayClient, connection};
 use fairlead_proto::link::{Down, RegistrarPort, RelayPort, Up};
 use fairlead_proto::operator::{SessionsPort, Unanswered};
 use fairlead_proto::server;
+use fairlead_proto::tls::PodTls;
 use fairlead_proto::trace::TraceHooks;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -26,17 +27,7 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::TcpListenerStream;
 
 fn member(role: Role) -> Member {
-    Member {
-        pod: PodRef(1),
-        name: "pod".to_owned(),
-        role,
-        grpc: "127.0.0.1:1".parse().unwrap(),
-        started: UnixMillis(1),
-        seen: UnixMillis(1),
-        draining: false,
-        load: 0,
-        version: "0".to_owned(),
-    }
+    Member::started(PodRef(1), "pod", role, "127.0.0.1:1".parse().unwrap(), UnixMillis(1))
 }
 
 /// Answers every question, and writes down what came.
@@ -69,6 +60,7 @@ impl RegistrarPort for Echo {
                 members: vec![who],
                 general: General::default(),
                 trusted: Vec::new(),
+                surroundings: Default::default(),
             };
             down.send(Down::Briefed(Arc::new(briefing))).await.unwrap();
             while let Some(Some(next)) = this.gone.run_until_cancelled(up.recv()).await {
@@ -114,7 +106,7 @@ async fn next(down: &mut mpsc::Receiver<Down>) -> Option<Down> {
 async fn a_stream_carries_batches_beats_traces_and_briefings_and_ends_with_the_pod() {
     let echo = Echo { number: 3, ..Echo::default() };
     let (address, _server) = serve_registrar(echo.clone()).await;
-    let client = RegistrarClient::connect(vec![address.to_string()], 0);
+    let client = RegistrarClient::connect(vec![address.to_string()], 0, PodTls::off());
     let (up, from_us) = mpsc::channel(8);
     let mut down = client.attach(member(Role::Signaling), from_us).await.unwrap();
     let Some(Down::Briefed(briefing)) = next(&mut down).await else { panic!("no briefing") };
@@ -140,7 +132,11 @@ async fn attaching_again_reaches_another_registrar_and_those_that_are_gone_are_p
     let (first, _one) = serve_registrar(Echo { number: 1, ..Echo::default() }).await;
     let (second, _two) = serve_registrar(Echo { number: 2, ..Echo::default() }).await;
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = RegistrarClient::connect(vec![first.to_string(), second.to_string(), gone.to_string()], 0);
+    let client = RegistrarClient::connect(
+        vec![first.to_string(), second.to_string(), gone.to_string()],
+        0,
+        PodTls::off(),
+    );
     let mut numbers = Vec::new();
     for _ in 0..4 {
         let (_up, from_us) = mpsc::channel(8);
@@ -150,7 +146,7 @@ async fn attaching_again_reaches_another_registrar_and_those_that_are_gone_are_p
     }
     assert!(numbers.contains(&1) && numbers.contains(&2), "{numbers:?}");
 
-    let nobody = RegistrarClient::connect(vec![gone.to_string()], 0);
+    let nobody = RegistrarClient::connect(vec![gone.to_string()], 0, PodTls::off());
     let (_up, from_us) = mpsc::channel(8);
     assert_eq!(nobody.attach(member(Role::Media), from_us).await.unwrap_err(), AskFailed::Unreachable);
 }
@@ -173,7 +169,7 @@ async fn a_registrar_that_stops_answering_pings_is_noticed_within_three_seconds(
         std::future::pending::<()>().await;
         drop((pod, registrar));
     });
-    let client = RegistrarClient::connect(vec![proxied.to_string()], 0);
+    let client = RegistrarClient::connect(vec![proxied.to_string()], 0, PodTls::off());
     let (_up, from_us) = mpsc::channel(8);
     let mut down = client.attach(member(Role::Signaling), from_us).await.unwrap();
     assert!(next(&mut down).await.is_some());
@@ -188,7 +184,8 @@ async fn a_role_that_asks_nothing_stays_attached_at_another_registrar_when_one_g
     let echoes = [1, 2].map(|number| Echo { number, ..Echo::default() });
     let (first, _one) = serve_registrar(echoes[0].clone()).await;
     let (second, _two) = serve_registrar(echoes[1].clone()).await;
-    let client = Arc::new(RegistrarClient::connect(vec![first.to_string(), second.to_string()], 0));
+    let client =
+        Arc::new(RegistrarClient::connect(vec![first.to_string(), second.to_string()], 0, PodTls::off()));
     let mut briefings = stay_attached(client, member(Role::Media), || (4, false));
     let briefed =
         timeout(Duration::from_secs(5), briefings.wait_for(Option::is_some)).await.unwrap().unwrap();
@@ -269,7 +266,7 @@ async fn a_relay_is_the_same_in_process_and_over_grpc() {
         let incoming = TcpListenerStream::new(listener);
         tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
     });
-    let remote = RelayClient::new(connection(address), TraceHooks::default());
+    let remote = RelayClient::new(connection(address, &PodTls::off(), Role::Media), TraceHooks::default());
     let orders = [
         RelayOrder::Offer(order("v=0")),
         RelayOrder::Offer(order("busy")),
@@ -293,7 +290,7 @@ async fn a_relay_is_the_same_in_process_and_over_grpc() {
 #[tokio::test]
 async fn a_relay_that_is_not_there_is_unreachable_at_once() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let remote = RelayClient::new(connection(gone), TraceHooks::default());
+    let remote = RelayClient::new(connection(gone, &PodTls::off(), Role::Media), TraceHooks::default());
     let before = Instant::now();
     assert_eq!(remote.order(RelayOrder::Query(session())).await, Err(RelayRefused::Unreachable));
     assert!(before.elapsed() < Duration::from_secs(2));

@@ -226,9 +226,14 @@ fn answers() -> Vec<Result<Answer, AskFailed>> {
             retry_after: Some(9),
             min_expires: Some(60),
         })),
-        Ok(Answer::Admitted(Box::new(Admitted { caller: policy(), targets }))),
+        Ok(Answer::Admitted(Box::new(Admitted {
+            caller: policy(),
+            binding: Some(BindingKey("sip:ann@192.0.2.1".to_owned())),
+            targets,
+        }))),
         Ok(Answer::Admitted(Box::new(Admitted {
             caller: LegPolicy { peer: None, from_user: None, from_domain: None, ..policy() },
+            binding: None,
             targets: Vec::new(),
         }))),
         Ok(Answer::Owned { pod: pod(1), call: call() }),
@@ -305,6 +310,7 @@ fn a_briefing() {
         ],
         general: General { realm: "edge".to_owned(), max_forwards: 255, ..General::default() },
         trusted: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+        surroundings: Default::default(),
     });
 }
 

@@ -15,6 +15,7 @@ impl From<Briefing> for pb::Briefing {
             members: m.members.into_iter().map(Into::into).collect(),
             general: Some(m.general.into()),
             trusted: m.trusted.into_iter().map(Into::into).collect(),
+            surroundings: Some(m.surroundings.into()),
         }
     }
 }
@@ -31,6 +32,8 @@ impl TryFrom<pb::Briefing> for Briefing {
             members: p.members.into_iter().filter_map(|member| member.try_into().ok()).collect(),
             general: needed(p.general, "general")?.try_into()?,
             trusted: each(p.trusted)?,
+            // An older registrar says nothing of it.
+            surroundings: p.surroundings.unwrap_or_default().try_into()?,
         })
     }
 }

@@ -16,7 +16,7 @@ use crate::common::v1 as pb;
 
 same_enum!(pb::Transport, Transport, "transport", { Udp = Udp, Tcp = Tcp, Tls = Tls, Ws = Ws, Wss = Wss });
 same_enum!(pb::Side, Side, "side", { A = A, B = B });
-same_enum!(pb::Role, Role, "role", { Signaling = Signaling, Media = Media, Registrar = Registrar, Admin = Admin });
+same_enum!(pb::Role, Role, "role", { Signaling = Signaling, Media = Media, Registrar = Registrar, Admin = Admin, Operator = Operator });
 same_enum!(pb::RtpSource, RtpSource, "rtp_source", {
     Signalled = Signalled, Signalling = Signalling, Any = Any,
 });

@@ -452,6 +452,7 @@ impl From<Admitted> for pb::Admitted {
         pb::Admitted {
             caller: Some(m.caller.into()),
             targets: m.targets.into_iter().map(Into::into).collect(),
+            binding: m.binding.map(|key| key.0),
         }
     }
 }
@@ -460,7 +461,11 @@ impl TryFrom<pb::Admitted> for Admitted {
     type Error = Unreadable;
 
     fn try_from(p: pb::Admitted) -> Result<Self, Unreadable> {
-        Ok(Admitted { caller: needed(p.caller, "caller")?.try_into()?, targets: each(p.targets)? })
+        Ok(Admitted {
+            caller: needed(p.caller, "caller")?.try_into()?,
+            binding: p.binding.map(BindingKey),
+            targets: each(p.targets)?,
+        })
     }
 }
 

@@ -19,7 +19,7 @@ pub fn peers<P: PeersPort + ?Sized>(port: Arc<P>) -> OperatorServer<PeersService
     OperatorServer::new(PeersService(port))
 }
 
-fn page(asked: Option<pb::PeerPage>) -> PeerPage {
+pub(super) fn page(asked: Option<pb::PeerPage>) -> PeerPage {
     let mut page = asked.map(PeerPage::from).unwrap_or_default();
     if page.limit == 0 || page.limit > PAGE {
         page.limit = PAGE;

@@ -1,9 +1,10 @@
 //! The stream of one pod at the registrar.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fairlead_model::ask::{Answer, AskFailed, AskRef, Envelope};
-use fairlead_model::member::Member;
+use fairlead_model::member::{Briefing, Member, Role};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -13,9 +14,13 @@ use super::status_of;
 use crate::link::{Down, RegistrarPort, Up};
 use crate::registrar::v1 as pb;
 use crate::registrar::v1::registrar_server::{Registrar, RegistrarServer};
+use crate::tls::allow::{Peer, may_be};
 
 /// Batches that wait in each direction. HTTP/2 flow control holds the other side back beyond that.
 const BATCHES: usize = 64;
+
+/// How long a stream may be open before its pod has said who it is.
+const FIRST_LIMIT: Duration = Duration::from_secs(5);
 
 /// The largest message taken, bytes: a batch of a few hundred questions is well below.
 const LARGEST: usize = 8 * 1024 * 1024;
@@ -37,13 +42,19 @@ impl<P: RegistrarPort + ?Sized> Registrar for RegistrarService<P> {
         &self,
         request: Request<Streaming<pb::AttachRequest>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
         let mut inbound = request.into_inner();
-        let who = first(&mut inbound).await?;
+        // Who holds a certificate of some role cannot speak for another one.
+        let who = tokio::time::timeout(FIRST_LIMIT, first(&mut inbound))
+            .await
+            .map_err(|_| Status::deadline_exceeded("the first message must be an Attach"))??;
+        may_be(peer.as_ref(), who.role)?;
+        let role = who.role;
         let (up, from_pod) = mpsc::channel(BATCHES);
         let down = self.0.attach(who, from_pod).await.map_err(status_of)?;
         let (out, outbound) = mpsc::channel(BATCHES);
-        tokio::spawn(read(inbound, up, out.clone()));
-        tokio::spawn(write(down, out));
+        tokio::spawn(read(inbound, up, out.clone(), role));
+        tokio::spawn(write(down, out, role));
         Ok(Response::new(ReceiverStream::new(outbound)))
     }
 }
@@ -62,7 +73,7 @@ async fn first(inbound: &mut Streaming<pb::AttachRequest>) -> Result<Member, Sta
 type Out = mpsc::Sender<Result<pb::AttachResponse, Status>>;
 
 /// Until the pod ends its stream, or the registrar drops its end.
-async fn read(mut inbound: Streaming<pb::AttachRequest>, up: mpsc::Sender<Up>, out: Out) {
+async fn read(mut inbound: Streaming<pb::AttachRequest>, up: mpsc::Sender<Up>, out: Out, role: Role) {
     use pb::attach_request::What;
     loop {
         let message = tokio::select! {
@@ -73,6 +84,12 @@ async fn read(mut inbound: Streaming<pb::AttachRequest>, up: mpsc::Sender<Up>, o
         // An error is the end as much as an end is: the pod attaches again.
         let Some(Ok(message)) = message else { return };
         let batches = match message.what {
+            // The others attach to be members; nothing on a message's path is theirs to ask.
+            Some(What::Asks(_)) if role != Role::Signaling => {
+                let text = format!("questions are for signaling; the caller is {}", role.word());
+                let _ = out.send(Err(Status::permission_denied(text))).await;
+                return;
+            }
             Some(What::Asks(asks)) => {
                 let read = Batch::read(asks);
                 if !read.unknown.is_empty() && out.send(Ok(answers(read.unknown))).await.is_err() {
@@ -95,7 +112,7 @@ async fn read(mut inbound: Streaming<pb::AttachRequest>, up: mpsc::Sender<Up>, o
     }
 }
 
-async fn write(mut down: mpsc::Receiver<Down>, out: Out) {
+async fn write(mut down: mpsc::Receiver<Down>, out: Out, role: Role) {
     use pb::attach_response::What;
     loop {
         let next = tokio::select! {
@@ -110,7 +127,7 @@ async fn write(mut down: mpsc::Receiver<Down>, out: Out) {
         let message = match next {
             Down::Answers(list) => answers(list),
             Down::Briefed(briefing) => {
-                pb::AttachResponse { what: Some(What::Briefed((*briefing).clone().into())) }
+                pb::AttachResponse { what: Some(What::Briefed(for_role(&briefing, role).into())) }
             }
             Down::Requalify => pb::AttachResponse { what: Some(What::Requalify(pb::Requalify {})) },
         };
@@ -118,6 +135,18 @@ async fn write(mut down: mpsc::Receiver<Down>, out: Out) {
             return;
         }
     }
+}
+
+/// What a pod of this role needs of a briefing. Only signaling mints names and nonces: whoever has the keys could make
+/// some that every shard takes for its own.
+fn for_role(briefing: &Briefing, role: Role) -> Briefing {
+    let mut briefing = briefing.clone();
+    if role != Role::Signaling {
+        briefing.mint_keys.clear();
+        briefing.nonce_keys.clear();
+        briefing.trusted.clear();
+    }
+    briefing
 }
 
 fn answers(list: Vec<(AskRef, Result<Answer, AskFailed>)>) -> pb::AttachResponse {

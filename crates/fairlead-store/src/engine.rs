@@ -10,6 +10,7 @@ mod slots;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use fairlead_model::checkpoint::CheckpointRecord;
@@ -38,6 +39,7 @@ static NO_BINDINGS: BindingsRecord = BindingsRecord { version: 0, bindings: Vec:
 pub struct Engine {
     peers: HashMap<String, Arc<Columns>>,
     names: BTreeSet<String>,
+    marked: BTreeSet<String>,
     addresses: HashMap<IpAddr, BTreeSet<String>>,
     bindings: HashMap<String, Arc<BindingsRecord>>,
     flows: HashMap<(Transport, SocketAddr), BTreeSet<String>>,
@@ -50,6 +52,10 @@ pub struct Engine {
     by_call_id: HashMap<String, CallRef>,
     members: BTreeMap<PodRef, Member>,
     secret: Option<[u8; 32]>,
+    secrets: Vec<[u8; 32]>,
+    incarnation: Option<u64>,
+    complete: bool,
+    surroundings: (u64, String),
     epoch: Option<(u32, UnixMillis)>,
     next_sweep: UnixMillis,
     none: Option<Arc<BindingsRecord>>,
@@ -81,8 +87,25 @@ impl Engine {
             Step::PutPeer { name, columns, replace } => Ok(self.put_peer(name, columns, replace, writes)),
             Step::DeletePeer { name } => Ok(self.delete_peer(&name, writes)),
             Step::Touch { name, columns } => Ok(self.touch(&name, columns, writes)),
-            Step::Index { name, addresses } => Ok(self.index(&name, &addresses)),
-            Step::Names { after, limit } => Ok(self.list_names(after, limit)),
+            Step::Index { name, addresses, marked } => {
+                if marked {
+                    self.marked.insert(name.clone());
+                }
+                Ok(self.index(&name, &addresses))
+            }
+            Step::RestorePeer { name, .. } if self.peers.contains_key(&name) => Ok(Outcome::Done),
+            Step::RestorePeer { name, columns } => Ok(self.put_peer(name, columns, true, writes)),
+            Step::PeersOf { call } => {
+                let mut names = self.slots_by_call.get(&call).cloned().unwrap_or_default();
+                names.sort_unstable();
+                Ok(Outcome::Names(names))
+            }
+            Step::Provision(peer) => Ok(self.provision(&peer, writes)),
+            Step::Withdraw { name, uid } => Ok(self.withdraw(&name, &uid, writes)),
+            Step::Marked { after, limit } => Ok(page_of(&self.marked, after, limit)),
+            Step::Row { name } => Ok(Outcome::Row(self.peers.get(&name).cloned())),
+            Step::Restore(restore) => Ok(self.restore_bindings(*restore, writes)),
+            Step::Names { after, limit } => Ok(page_of(&self.names, after, limit)),
             Step::Listed { name } => Ok(Outcome::Names(self.names.get(&name).cloned().into_iter().collect())),
             Step::NamesAt { address } => Ok(names_of(self.addresses.get(&address))),
             Step::NamesByFlow { transport, remote } => Ok(names_of(self.flows.get(&(transport, remote)))),
@@ -106,11 +129,43 @@ impl Engine {
             Step::Leave { pod } => Ok(self.leave(pod)),
             Step::Members => Ok(self.list_members(now)),
             Step::Secret { candidate } => Ok(self.secret(candidate, writes)),
+            Step::Secrets { known } => Ok(self.all_secrets(known, writes)),
+            Step::Incarnation { candidate } => {
+                Ok(Outcome::Incarnation(*self.incarnation.get_or_insert(candidate)))
+            }
+            Step::Complete { say } => {
+                self.complete = say.unwrap_or(self.complete);
+                Ok(Outcome::Complete(self.complete))
+            }
+            Step::Surroundings { version, text } => Ok(self.surroundings(version, text, writes)),
             Step::Epoch { period, at_least } => Ok(self.epoch(period, at_least, now, writes)),
             Step::Publish(notice) => {
                 effects.notices.push(notice);
                 Ok(Outcome::Done)
             }
+        }
+    }
+
+    /// All slots by peer, and all calls.
+    pub fn calls(&self) -> (Vec<(String, Slot)>, Vec<CheckpointRecord>) {
+        let slots = self
+            .slots
+            .iter()
+            .flat_map(|(peer, slots)| slots.values().map(|slot| (peer.clone(), slot.clone())));
+        (slots.collect(), self.checkpoints.values().cloned().collect())
+    }
+
+    /// Forgets slots and calls of a pod.
+    pub fn forget_calls_of(&mut self, pod: PodRef) {
+        let slots = self.slots.values().flat_map(BTreeMap::values).filter(|slot| slot.pod == pod);
+        let calls: BTreeSet<CallRef> = slots.map(|slot| slot.call).collect();
+        for call in calls {
+            self.release(call);
+        }
+        let owned = self.checkpoints.values().filter(|record| record.owner == pod);
+        let owned: Vec<CallRef> = owned.map(|record| record.call).collect();
+        for call in owned {
+            self.end_checkpoint(call, &mut Vec::new());
         }
     }
 
@@ -121,6 +176,15 @@ impl Engine {
         self.owners.retain(|_, (_, until)| *until > now);
         self.sweep_members(now);
     }
+}
+
+fn page_of(names: &BTreeSet<String>, after: Option<String>, limit: u32) -> Outcome {
+    let from = match after {
+        Some(name) => Bound::Excluded(name),
+        None => Bound::Unbounded,
+    };
+    let limit = limit.clamp(1, 10_000) as usize;
+    Outcome::Names(names.range((from, Bound::Unbounded)).take(limit).cloned().collect())
 }
 
 fn names_of(names: Option<&BTreeSet<String>>) -> Outcome {

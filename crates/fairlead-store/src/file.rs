@@ -20,7 +20,7 @@ use crate::Store;
 use crate::engine::{Effects, Engine, Write};
 use crate::error::StoreError;
 use crate::memory::{NOTICES, now};
-use crate::notice::{Notice, NoticeStream};
+use crate::notice::{Notice, NoticeStream, tell};
 use crate::step::{Outcome, Step};
 
 const RECORDS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("records");
@@ -123,10 +123,7 @@ impl Store for FileStore {
                 return vec![Err(error); count];
             }
         }
-        for notice in effects.notices {
-            // Nobody may be listening, which is no fault.
-            let _ = self.notices.send(notice);
-        }
+        tell(effects.notices, &self.notices);
         results
     }
 

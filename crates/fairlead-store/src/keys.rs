@@ -27,6 +27,14 @@ pub const CHANGES: &str = "fairlead:changes";
 pub const MEMBERS: &str = "fairlead:members";
 /// The cluster's secret.
 pub const SECRET: &str = "fairlead:secret";
+/// All secrets under which names may have been minted.
+pub const SECRETS: &str = "fairlead:secrets";
+/// The number that changes when the store is emptied.
+pub const INCARNATION: &str = "fairlead:incarnation";
+/// There while all peers of the operator role have been written.
+pub const COMPLETE: &str = "fairlead:complete";
+/// What lies around the edge.
+pub const SURROUNDINGS: &str = "fairlead:surroundings";
 /// The epoch of nonce keys.
 pub const EPOCH: &str = "fairlead:epoch";
 /// Over how many keys the index of names is spread.
@@ -108,11 +116,25 @@ pub fn calls_of(pod: PodRef) -> String {
 
 /// `fairlead:names:{NN}`: the part of the index of names that holds this one.
 pub fn names_shard(name: &str) -> String {
+    names_at(shard_of(name))
+}
+
+/// `fairlead:marked:{NN}`: the part of the index of marked peers that holds this name.
+pub fn marked_shard(name: &str) -> String {
+    marked_at(shard_of(name))
+}
+
+fn shard_of(name: &str) -> u64 {
     // FNV-1a, written out because the place of a name must be the same in every release.
     let sum = name
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    names_at(sum % NAME_SHARDS)
+    sum % NAME_SHARDS
+}
+
+/// `fairlead:marked:{NN}` by number.
+pub fn marked_at(shard: u64) -> String {
+    format!("fairlead:marked:{{{shard:02}}}")
 }
 
 /// `fairlead:names:{NN}` by number.

@@ -10,7 +10,9 @@
 mod engine;
 mod error;
 mod file;
+pub mod health;
 pub mod keys;
+pub mod marked;
 mod memory;
 mod notice;
 mod record;
@@ -19,11 +21,12 @@ mod step;
 
 pub use error::StoreError;
 pub use file::FileStore;
+pub use health::Health;
 pub use memory::MemoryStore;
-pub use notice::{Notice, NoticeStream, PeerSelector};
+pub use notice::{BoundRecord, Notice, NoticeStream, PeerSelector};
 pub use record::{BindingsRecord, Columns, OwnerRecord, Slot};
 pub use redis::{RedisSettings, RedisStore};
-pub use step::{Bind, BindOutcome, Claim, NonceUse, Occupy, Outcome, Step};
+pub use step::{Bind, BindOutcome, Claim, NonceUse, Occupy, Outcome, Restore, Step};
 
 /// A place to keep what must outlive a registrar.
 #[async_trait::async_trait]
@@ -45,6 +48,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether the store can be reached now, as far as it knows.
     fn is_present(&self) -> bool;
+
+    /// What it says of itself when it is examined; `None` where there is nothing to examine.
+    async fn health(&self) -> Option<Result<Health, StoreError>> {
+        None
+    }
 
     /// One step alone.
     async fn run_one(&self, step: Step) -> Result<Outcome, StoreError> {

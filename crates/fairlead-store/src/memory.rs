@@ -2,14 +2,16 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fairlead_model::id::UnixMillis;
+use fairlead_model::checkpoint::CheckpointRecord;
+use fairlead_model::id::{PodRef, UnixMillis};
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use crate::Store;
 use crate::engine::{Effects, Engine};
 use crate::error::StoreError;
-use crate::notice::{Notice, NoticeStream};
+use crate::notice::{Notice, NoticeStream, tell};
+use crate::record::Slot;
 use crate::step::{Outcome, Step};
 
 /// How many notices a slow listener may be behind before it misses some (it is told).
@@ -25,6 +27,16 @@ impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         MemoryStore { engine: Mutex::default(), notices: broadcast::channel(NOTICES).0 }
+    }
+
+    /// All slots by peer, and all calls.
+    pub fn calls(&self) -> (Vec<(String, Slot)>, Vec<CheckpointRecord>) {
+        self.engine.lock().calls()
+    }
+
+    /// Forgets slots and calls of a pod.
+    pub fn forget_calls_of(&self, pod: PodRef) {
+        self.engine.lock().forget_calls_of(pod);
     }
 }
 
@@ -43,10 +55,7 @@ impl Store for MemoryStore {
             let mut engine = self.engine.lock();
             steps.into_iter().map(|step| engine.apply(step, now, &mut effects)).collect()
         };
-        for notice in effects.notices {
-            // Nobody may be listening, which is no fault.
-            let _ = self.notices.send(notice);
-        }
+        tell(effects.notices, &self.notices);
         results
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fairlead_model::ask::{IdempotencyKey, Usage};
 use fairlead_model::binding::Binding;
-use fairlead_model::id::{CallRef, PodRef};
+use fairlead_model::id::{CallRef, PodRef, UnixMillis};
 
 /// A realtime peer as the provisioning system wrote it: column of `sippeers` → value.
 pub type Columns = BTreeMap<String, String>;
@@ -23,6 +23,19 @@ pub struct BindingsRecord {
 impl BindingsRecord {
     /// How many questions are remembered.
     pub const ASKED_MAX: usize = 4;
+
+    /// The pods that hold its flows, each once.
+    pub fn pods(&self) -> Vec<PodRef> {
+        let mut pods: Vec<PodRef> = self.bindings.iter().map(|binding| binding.flow.pod).collect();
+        pods.sort_unstable();
+        pods.dedup();
+        pods
+    }
+
+    /// Whether a contact has not ended yet.
+    pub fn is_live(&self, now: UnixMillis) -> bool {
+        self.bindings.iter().any(|binding| binding.expires_at > now)
+    }
 
     /// Whether this question has been carried out.
     pub fn has_answered(&self, key: IdempotencyKey) -> bool {

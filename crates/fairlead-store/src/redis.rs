@@ -5,11 +5,14 @@
 //! connection tries until it is back.
 
 mod encode;
+mod errand;
+mod examine;
 mod keeper;
 mod place;
 mod read;
 mod scripts;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,11 +25,13 @@ use tracing::warn;
 
 use crate::Store;
 use crate::error::StoreError;
+use crate::health::Health;
 use crate::keys;
 use crate::memory::NOTICES;
 use crate::notice::NoticeStream;
 use crate::step::{Outcome, Step};
-use encode::{Errand, encode};
+use encode::encode;
+use errand::Errand;
 use keeper::{Keeper, Link};
 use place::Place;
 
@@ -34,8 +39,14 @@ use place::Place;
 #[derive(Clone, Debug)]
 pub struct RedisSettings {
     /// `redis://[user:password@]host[:port][/db]`, `redis+sentinel://…@host:port,host:port/master[/db]` or
-    /// `redis+cluster://…@host:port,host:port`.
+    /// `redis+cluster://…@host:port,host:port`; each with `rediss` for TLS.
     pub url: String,
+    /// Holds the password, when it is not in the address. Read at each connection: until it is there Redis counts as
+    /// away.
+    pub password_file: Option<PathBuf>,
+    /// Holds the certificates (PEM) of who may have signed that of the server; without it the system's are trusted.
+    /// Read at each connection.
+    pub ca_file: Option<PathBuf>,
     /// How long a batch may take before Redis counts as away.
     pub timeout: Duration,
 }
@@ -43,7 +54,8 @@ pub struct RedisSettings {
 impl RedisSettings {
     /// The usual times for this address.
     pub fn new(url: impl Into<String>) -> Self {
-        RedisSettings { url: url.into(), timeout: Duration::from_millis(800) }
+        let (password_file, ca_file) = (None, None);
+        RedisSettings { url: url.into(), password_file, ca_file, timeout: Duration::from_millis(800) }
     }
 }
 
@@ -72,7 +84,7 @@ impl RedisStore {
     /// Begins to connect and returns at once; only an address that cannot be understood is an error. Must be
     /// called inside a tokio runtime. It all ends when the store is dropped.
     pub fn open(settings: RedisSettings) -> Result<Self, StoreError> {
-        let place = Place::parse(&settings.url).map_err(StoreError::Refused)?;
+        let place = Place::parse(&settings).map_err(StoreError::Refused)?;
         let keeper = Arc::new(Keeper::new(place, settings.timeout, broadcast::channel(NOTICES).0));
         let (queue, batches) = mpsc::channel(WAITING);
         tokio::spawn(keeper::keep_connected(Arc::downgrade(&keeper)));
@@ -97,6 +109,10 @@ impl RedisStore {
 impl Store for RedisStore {
     async fn run(&self, steps: Vec<Step>) -> Vec<Result<Outcome, StoreError>> {
         let count = steps.len();
+        // An empty pipeline is an error to the library.
+        if count == 0 {
+            return Vec::new();
+        }
         if !self.is_present() {
             return vec![Err(StoreError::Away); count];
         }
@@ -124,9 +140,17 @@ impl Store for RedisStore {
                     warn!(%key, "a key of a peer whose name cannot be read");
                     continue;
                 };
-                let (peer, _) = self.run_one(Step::Load { name: name.clone() }).await?.loaded()?;
+                let peer = match self.run_one(Step::Row { name: name.clone() }).await {
+                    Ok(row) => row.row()?,
+                    Err(error) if error.passes() => return Err(error),
+                    Err(error) => {
+                        warn!(%key, %error, "a peer is passed over");
+                        continue;
+                    }
+                };
                 let addresses = peer.as_deref().and_then(keys::host_address).into_iter().collect();
-                self.run_one(Step::Index { name, addresses }).await?;
+                let marked = peer.as_deref().is_some_and(|row| crate::marked::mark_of(row).is_some());
+                self.run_one(Step::Index { name, addresses, marked }).await?;
                 seen += 1;
             }
         }
@@ -135,6 +159,11 @@ impl Store for RedisStore {
 
     fn keeps_nonces(&self) -> bool {
         true
+    }
+
+    async fn health(&self) -> Option<Result<Health, StoreError>> {
+        let Some(link) = self.keeper.link() else { return Some(Err(StoreError::Away)) };
+        Some(examine::examine(&link).await)
     }
 
     fn is_present(&self) -> bool {

@@ -1,7 +1,8 @@
-//! What a store can be asked to do, and what it replies.
+//! What a store can be asked to do; `step/outcome.rs` is what it replies.
+
+mod outcome;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use fairlead_model::ask::{IdempotencyKey, Usage};
@@ -10,10 +11,11 @@ use fairlead_model::checkpoint::CheckpointRecord;
 use fairlead_model::flow::Transport;
 use fairlead_model::id::{CallRef, PodRef, UnixMillis};
 use fairlead_model::member::Member;
+use fairlead_model::provision::Provision;
 
-use crate::error::StoreError;
 use crate::notice::Notice;
-use crate::record::{BindingsRecord, Columns, OwnerRecord, Slot};
+use crate::record::{BindingsRecord, Columns, OwnerRecord};
+pub use outcome::{BindOutcome, Outcome};
 
 /// One thing to do, atomic by itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,12 +46,44 @@ pub enum Step {
         /// What to write.
         columns: Columns,
     },
+    /// Writes a peer that the store has lost, unless somebody has written it meanwhile; into the indexes with it.
+    RestorePeer {
+        /// Name of the peer.
+        name: String,
+        /// Its columns.
+        columns: Columns,
+    },
     /// Puts a peer into the indexes of names and addresses (one that somebody else wrote, found at first use).
     Index {
         /// Name of the peer.
         name: String,
         /// Its configured addresses (`host=` with an IP address).
         addresses: Vec<IpAddr>,
+        /// It has a mark.
+        marked: bool,
+    },
+    /// Writes a marked peer if the name is free, or already that writer's, and keeps what SIP wrote; into the indexes
+    /// with it.
+    Provision(Box<Provision>),
+    /// Removes a marked peer, its bindings and its places in the indexes, if it has this UID. Bindings of a name that no
+    /// realtime peer has are removed too.
+    Withdraw {
+        /// Name of the peer.
+        name: String,
+        /// UID of its mark.
+        uid: String,
+    },
+    /// Names of marked peers in bytewise order; some may have no mark any more, the row decides.
+    Marked {
+        /// Only names behind this one.
+        after: Option<String>,
+        /// At most so many, 1 to 10,000.
+        limit: u32,
+    },
+    /// The realtime peer of this name alone.
+    Row {
+        /// Name of the peer.
+        name: String,
     },
     /// Names of peers in bytewise order.
     Names {
@@ -77,6 +111,8 @@ pub enum Step {
     },
     /// Sets the bindings of a peer, if they still are those that were planned from.
     Bind(Box<Bind>),
+    /// Writes a record of bindings that the store has lost: only over an older one.
+    Restore(Box<Restore>),
     /// Marks a nonce count as used: only the first time is fresh.
     UseNonce {
         /// The peer.
@@ -123,6 +159,11 @@ pub enum Step {
         /// The peer.
         peer: String,
     },
+    /// Names of peers of which a call holds a slot.
+    PeersOf {
+        /// The call.
+        call: CallRef,
+    },
     /// Writes an established call, unless a newer owner did.
     WriteCheckpoint(Box<CheckpointRecord>),
     /// Forgets a call that is over.
@@ -159,6 +200,28 @@ pub enum Step {
         /// 32 random bytes.
         candidate: [u8; 32],
     },
+    /// Adds these to the secrets under which names may have been minted; the outcome is all of them.
+    Secrets {
+        /// Those that are known here.
+        known: Vec<[u8; 32]>,
+    },
+    /// A number that the store has from its first use until it is emptied.
+    Incarnation {
+        /// The number it gets when it has none.
+        candidate: u64,
+    },
+    /// Whether the operator role has written all its peers since the store was emptied.
+    Complete {
+        /// What it says now; `None` only asks.
+        say: Option<bool>,
+    },
+    /// What lies around the edge: written if it is newer than what is there, read if it is older.
+    Surroundings {
+        /// Version of `text`; 0 only reads.
+        version: u64,
+        /// JSON.
+        text: String,
+    },
     /// The number of the epoch of nonce keys; counted up when the last one is older than `period`.
     Epoch {
         /// How long an epoch lasts.
@@ -194,6 +257,19 @@ impl Bind {
     pub fn version(&self) -> u64 {
         self.now.0.max(self.planned_from.saturating_add(1))
     }
+}
+
+/// A record of bindings to be written again as it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restore {
+    /// Name of the peer.
+    pub name: String,
+    /// The record, version included.
+    pub record: BindingsRecord,
+    /// Runtime columns to write into the realtime peer if it exists.
+    pub columns: Columns,
+    /// Now.
+    pub now: UnixMillis,
 }
 
 /// A use of a nonce (RFC 7616 §3.4.5).
@@ -240,166 +316,4 @@ pub struct Occupy {
     pub usage: Usage,
     /// The pods that live: slots under other leases do not count and are removed. Empty when it is not known.
     pub living: Vec<PodRef>,
-}
-
-/// What a step came to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// Done.
-    Done,
-    /// Of [`Step::Load`].
-    Loaded {
-        /// The realtime peer's columns.
-        peer: Option<Arc<Columns>>,
-        /// The bindings; version 0 when there is no record.
-        bindings: Arc<BindingsRecord>,
-    },
-    /// Names.
-    Names(Vec<String>),
-    /// Of [`Step::Bind`].
-    Bind(BindOutcome),
-    /// Of [`Step::UseNonce`]: whether it was fresh.
-    Nonce {
-        /// Not used before, and inside the window.
-        fresh: bool,
-    },
-    /// Of [`Step::Claim`]: who holds it when it is not newly claimed. Of [`Step::Owner`]: who holds it.
-    Owner(Option<OwnerRecord>),
-    /// Of [`Step::Occupy`].
-    Occupied {
-        /// The call has a slot now.
-        granted: bool,
-        /// Slots in use, this one included.
-        count: u32,
-    },
-    /// Of [`Step::Slots`].
-    Slots(Vec<Slot>),
-    /// Of [`Step::WriteCheckpoint`]: the epoch of the newer owner.
-    Fenced {
-        /// Stored epoch.
-        epoch: u64,
-    },
-    /// A call's record.
-    Checkpoint(Option<Box<CheckpointRecord>>),
-    /// Calls.
-    Calls(Vec<CallRef>),
-    /// Of [`Step::Members`].
-    Members {
-        /// The store's time.
-        now: UnixMillis,
-        /// Everybody, `seen` by the store's time.
-        members: Vec<Member>,
-    },
-    /// Of [`Step::Secret`].
-    Secret {
-        /// The secret.
-        secret: [u8; 32],
-        /// It was made just now: the store was empty.
-        made: bool,
-    },
-    /// Of [`Step::Epoch`].
-    Epoch {
-        /// The number.
-        epoch: u32,
-        /// When it began, by the store's time.
-        since: UnixMillis,
-        /// The store's time.
-        now: UnixMillis,
-    },
-}
-
-/// What became of new bindings.
-#[derive(Clone, Debug, PartialEq)]
-pub enum BindOutcome {
-    /// They are kept.
-    Bound {
-        /// The new version.
-        version: u64,
-    },
-    /// The record is another one by now; here it is.
-    Conflict(Arc<BindingsRecord>),
-    /// The nonce has been used.
-    NonceUsed,
-}
-
-impl Outcome {
-    /// The loaded peer and its bindings.
-    pub fn loaded(self) -> Result<(Option<Arc<Columns>>, Arc<BindingsRecord>), StoreError> {
-        match self {
-            Outcome::Loaded { peer, bindings } => Ok((peer, bindings)),
-            _ => Err(StoreError::Unexpected("a loaded peer was wanted")),
-        }
-    }
-
-    /// The names.
-    pub fn names(self) -> Result<Vec<String>, StoreError> {
-        match self {
-            Outcome::Names(names) => Ok(names),
-            _ => Err(StoreError::Unexpected("names were wanted")),
-        }
-    }
-
-    /// What became of new bindings.
-    pub fn bind(self) -> Result<BindOutcome, StoreError> {
-        match self {
-            Outcome::Bind(bind) => Ok(bind),
-            _ => Err(StoreError::Unexpected("the outcome of bindings was wanted")),
-        }
-    }
-
-    /// Whether the nonce was fresh.
-    pub fn nonce(self) -> Result<bool, StoreError> {
-        match self {
-            Outcome::Nonce { fresh } => Ok(fresh),
-            _ => Err(StoreError::Unexpected("the freshness of a nonce was wanted")),
-        }
-    }
-
-    /// The owner.
-    pub fn owner(self) -> Result<Option<OwnerRecord>, StoreError> {
-        match self {
-            Outcome::Owner(owner) => Ok(owner),
-            _ => Err(StoreError::Unexpected("an owner was wanted")),
-        }
-    }
-
-    /// Whether the slot was granted, and how many are in use.
-    pub fn occupied(self) -> Result<(bool, u32), StoreError> {
-        match self {
-            Outcome::Occupied { granted, count } => Ok((granted, count)),
-            _ => Err(StoreError::Unexpected("a slot was wanted")),
-        }
-    }
-
-    /// The slots.
-    pub fn slots(self) -> Result<Vec<Slot>, StoreError> {
-        match self {
-            Outcome::Slots(slots) => Ok(slots),
-            _ => Err(StoreError::Unexpected("slots were wanted")),
-        }
-    }
-
-    /// The record of a call.
-    pub fn checkpoint(self) -> Result<Option<Box<CheckpointRecord>>, StoreError> {
-        match self {
-            Outcome::Checkpoint(record) => Ok(record),
-            _ => Err(StoreError::Unexpected("a checkpoint was wanted")),
-        }
-    }
-
-    /// The calls.
-    pub fn calls(self) -> Result<Vec<CallRef>, StoreError> {
-        match self {
-            Outcome::Calls(calls) => Ok(calls),
-            _ => Err(StoreError::Unexpected("calls were wanted")),
-        }
-    }
-
-    /// The members and the store's time.
-    pub fn members(self) -> Result<(UnixMillis, Vec<Member>), StoreError> {
-        match self {
-            Outcome::Members { now, members } => Ok((now, members)),
-            _ => Err(StoreError::Unexpected("members were wanted")),
-        }
-    }
 }

@@ -118,3 +118,22 @@ async fn a_thousand_who_ask_at_once_are_answered() {
     let outcomes = futures::future::join_all(binds).await;
     assert!(outcomes.iter().all(|outcome| matches!(outcome, BindOutcome::Bound { .. })));
 }
+
+#[tokio::test]
+async fn what_redis_says_of_itself_is_understood() {
+    let server = Server::start();
+    let store = open(&server).await;
+    server.command(&["CONFIG", "SET", "save", ""]);
+    server.command(&["CONFIG", "SET", "appendonly", "no"]);
+    let health = store.health().await.unwrap().unwrap();
+    assert_eq!((health.persistent, health.eviction.as_deref()), (Some(false), Some("noeviction")));
+    assert!(health.now.0.abs_diff(health.asked.0) < 1_000, "{health:?}");
+    server.command(&["CONFIG", "SET", "save", "3600 1"]);
+    server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let health = store.health().await.unwrap().unwrap();
+    assert_eq!((health.persistent, health.eviction.as_deref()), (Some(true), Some("allkeys-lru")));
+    assert!(health.remarks.is_empty(), "{health:?}");
+    server.command(&["ACL", "SETUSER", "default", "-config"]);
+    let health = store.health().await.unwrap().unwrap();
+    assert_eq!((health.persistent, health.remarks.len()), (None, 1), "{health:?}");
+}

@@ -6,8 +6,8 @@ use fairlead_model::id::UnixMillis;
 
 use super::{Engine, TABLE_MAX, Write};
 use crate::error::StoreError;
-use crate::record::BindingsRecord;
-use crate::step::{Bind, BindOutcome, NonceUse, Outcome};
+use crate::record::{BindingsRecord, Columns};
+use crate::step::{Bind, BindOutcome, NonceUse, Outcome, Restore};
 
 /// Which counts of one nonce have been used (RFC 7616 §3.4.5, with room for requests that overtake each other).
 pub struct Window {
@@ -75,19 +75,39 @@ impl Engine {
         asked.extend(bind.key);
         let excess = asked.len().saturating_sub(BindingsRecord::ASKED_MAX);
         asked.drain(..excess);
-        let new = Arc::new(BindingsRecord { version, bindings: bind.bindings, asked });
+        let new = BindingsRecord { version, bindings: bind.bindings, asked };
+        self.keep_bindings(bind.name, new, bind.columns, writes);
+        Ok(Outcome::Bind(BindOutcome::Bound { version }))
+    }
+
+    pub(super) fn restore_bindings(&mut self, restore: Restore, writes: &mut Vec<Write>) -> Outcome {
+        let stored = self.bindings.get(&restore.name).map_or(0, |record| record.version);
+        let written = stored < restore.record.version;
+        if written {
+            self.keep_bindings(restore.name, restore.record, restore.columns, writes);
+        }
+        Outcome::Restored { written }
+    }
+
+    fn keep_bindings(
+        &mut self,
+        name: String,
+        record: BindingsRecord,
+        columns: Columns,
+        writes: &mut Vec<Write>,
+    ) {
+        let (old, new) = (self.bindings.get(&name).cloned(), Arc::new(record));
         if !old.as_ref().is_some_and(|old| same_flows(old, &new)) {
             if let Some(old) = &old {
-                self.unindex_flows(&bind.name, old);
+                self.unindex_flows(&name, old);
             }
-            self.index_flows(&bind.name, &new);
+            self.index_flows(&name, &new);
         }
-        writes.push(Write::bindings(&bind.name, &new));
-        if !bind.columns.is_empty() {
-            self.touch(&bind.name, bind.columns, writes);
+        writes.push(Write::bindings(&name, &new));
+        if !columns.is_empty() {
+            self.touch(&name, columns, writes);
         }
-        self.bindings.insert(bind.name, new);
-        Ok(Outcome::Bind(BindOutcome::Bound { version }))
+        self.bindings.insert(name, new);
     }
 
     pub(super) fn use_nonce(

@@ -39,6 +39,28 @@ impl Engine {
         }
     }
 
+    pub(super) fn all_secrets(&mut self, known: Vec<[u8; 32]>, writes: &mut Vec<Write>) -> Outcome {
+        let before = self.secrets.len();
+        for secret in known {
+            if !self.secrets.contains(&secret) {
+                self.secrets.push(secret);
+            }
+        }
+        if self.secrets.len() != before {
+            writes.push(Write::secrets(&self.secrets));
+        }
+        Outcome::Secrets(self.secrets.clone())
+    }
+
+    pub(super) fn surroundings(&mut self, version: u64, text: String, writes: &mut Vec<Write>) -> Outcome {
+        if version > self.surroundings.0 {
+            self.surroundings = (version, text);
+            writes.push(Write::surroundings(version, &self.surroundings.1));
+        }
+        let (stored, text) = &self.surroundings;
+        Outcome::Surroundings { version: *stored, text: (*stored > version).then(|| text.clone()) }
+    }
+
     pub(super) fn epoch(
         &mut self,
         period: Duration,

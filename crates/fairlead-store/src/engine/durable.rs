@@ -10,7 +10,6 @@ use fairlead_model::id::{CallRef, UnixMillis};
 use tracing::warn;
 
 use super::Engine;
-use crate::keys::host_address;
 use crate::record::{BindingsRecord, Columns};
 use fairlead_model::checkpoint::CheckpointRecord;
 
@@ -29,6 +28,8 @@ const PEER: &str = "peer:";
 const BINDINGS: &str = "bindings:";
 const CALL: &str = "call:";
 const SECRET: &str = "secret";
+const SECRETS: &str = "secrets";
+const SURROUNDINGS: &str = "surroundings";
 const EPOCH: &str = "epoch";
 
 impl Write {
@@ -64,6 +65,15 @@ impl Write {
         Write { key: SECRET.to_owned(), value: Some(secret.to_vec()) }
     }
 
+    /// One behind the other.
+    pub(super) fn secrets(secrets: &[[u8; 32]]) -> Self {
+        Write { key: SECRETS.to_owned(), value: Some(secrets.concat()) }
+    }
+
+    pub(super) fn surroundings(version: u64, text: &str) -> Self {
+        Write { key: SURROUNDINGS.to_owned(), value: json(&(version, text)) }
+    }
+
     pub(super) fn epoch(epoch: u32, since: UnixMillis) -> Self {
         Write { key: EPOCH.to_owned(), value: json(&(epoch, since)) }
     }
@@ -86,9 +96,7 @@ impl Engine {
     fn try_restore(&mut self, key: &str, value: &[u8]) -> Result<(), String> {
         if let Some(name) = key.strip_prefix(PEER) {
             let columns: Columns = read(value)?;
-            let addresses = host_address(&columns);
-            self.peers.insert(name.to_owned(), Arc::new(columns));
-            self.index(name, addresses.as_slice());
+            self.keep_peer(name, columns);
         } else if let Some(name) = key.strip_prefix(BINDINGS) {
             let record = read::<StoredBindings<'_>>(value)?.into_record();
             self.index_flows(name, &record);
@@ -101,6 +109,10 @@ impl Engine {
             self.remember_call(record);
         } else if key == SECRET {
             self.secret = Some(value.try_into().map_err(|_| "32 bytes are wanted".to_owned())?);
+        } else if key == SECRETS {
+            self.secrets = value.chunks_exact(32).filter_map(|secret| secret.try_into().ok()).collect();
+        } else if key == SURROUNDINGS {
+            self.surroundings = read(value)?;
         } else if key == EPOCH {
             self.epoch = Some(read(value)?);
         }

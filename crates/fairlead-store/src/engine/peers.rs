@@ -1,11 +1,13 @@
 //! Realtime peers and the indexes of names and addresses.
 
 use std::net::IpAddr;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use super::{Engine, NO_BINDINGS, Write};
 use crate::keys::host_address;
+use fairlead_model::provision::{Provision, Withdrawn};
+
+use crate::marked;
 use crate::record::Columns;
 use crate::step::Outcome;
 
@@ -33,13 +35,49 @@ impl Engine {
                 false => new.insert(column, value),
             };
         }
-        let (was, is) = (host_address(&old), host_address(&new));
-        if was != is {
+        let was = host_address(&old);
+        if was != host_address(&new) {
             self.forget_address(&name, was);
         }
         writes.push(Write::peer(&name, &new));
-        self.peers.insert(name.clone(), Arc::new(new));
-        self.index(&name, is.as_slice())
+        self.keep_peer(&name, new);
+        Outcome::Done
+    }
+
+    /// Keeps a row and puts it into the indexes.
+    pub(super) fn keep_peer(&mut self, name: &str, row: Columns) {
+        let address = host_address(&row);
+        match marked::mark_of(&row) {
+            Some(_) => self.marked.insert(name.to_owned()),
+            None => self.marked.remove(name),
+        };
+        self.peers.insert(name.to_owned(), Arc::new(row));
+        self.index(name, address.as_slice());
+    }
+
+    pub(super) fn provision(&mut self, peer: &Provision, writes: &mut Vec<Write>) -> Outcome {
+        let stored = self.peers.get(&peer.name).cloned();
+        let (row, outcome) = marked::provisioned(stored.as_deref(), peer);
+        if let Some(row) = row {
+            if let Some(stored) = &stored
+                && host_address(stored) != host_address(&row)
+            {
+                self.forget_address(&peer.name, host_address(stored));
+            }
+            writes.push(Write::peer(&peer.name, &row));
+            self.keep_peer(&peer.name, row);
+        }
+        Outcome::Provisioned(outcome)
+    }
+
+    pub(super) fn withdraw(&mut self, name: &str, uid: &str, writes: &mut Vec<Write>) -> Outcome {
+        let outcome = match self.peers.get(name).map(|row| marked::mark_of(row)) {
+            None => Withdrawn::Absent,
+            Some(Some(mark)) if mark.uid == uid => Withdrawn::Removed,
+            Some(_) => return Outcome::Withdrawn(Withdrawn::NotYours),
+        };
+        self.delete_peer(name, writes);
+        Outcome::Withdrawn(outcome)
     }
 
     pub(super) fn delete_peer(&mut self, name: &str, writes: &mut Vec<Write>) -> Outcome {
@@ -52,6 +90,7 @@ impl Engine {
             writes.push(Write::no_bindings(name));
         }
         self.names.remove(name);
+        self.marked.remove(name);
         Outcome::Done
     }
 
@@ -74,19 +113,12 @@ impl Engine {
         Outcome::Done
     }
 
-    pub(super) fn list_names(&self, after: Option<String>, limit: u32) -> Outcome {
-        let from = match after {
-            Some(name) => Bound::Excluded(name),
-            None => Bound::Unbounded,
-        };
-        let limit = limit.clamp(1, 10_000) as usize;
-        Outcome::Names(self.names.range((from, Bound::Unbounded)).take(limit).cloned().collect())
-    }
-
     /// Builds the indexes anew; returns the number of peers.
     pub fn reindex(&mut self) -> u64 {
         self.addresses.clear();
         self.names = self.peers.keys().cloned().collect();
+        let marked = self.peers.iter().filter(|(_, row)| marked::mark_of(row).is_some());
+        self.marked = marked.map(|(name, _)| name.clone()).collect();
         for (name, columns) in &self.peers {
             if let Some(address) = host_address(columns) {
                 self.addresses.entry(address).or_default().insert(name.clone());

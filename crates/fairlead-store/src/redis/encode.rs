@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use fairlead_model::ask::Usage;
-use fairlead_model::id::{CallRef, UnixMillis};
-use redis::{Cmd, Value, cmd};
+use fairlead_model::binding::Binding;
+use fairlead_model::id::UnixMillis;
+use redis::{Cmd, cmd};
 
-use super::{read, scripts};
+use super::errand::{Errand, Kind};
+use super::scripts;
 use crate::error::StoreError;
 use crate::keys;
+use crate::marked;
 use crate::record::{BindingsRecord, Columns};
-use crate::step::{Bind, NonceUse, Occupy, Outcome, Step};
+use crate::step::{Bind, NonceUse, Occupy, Restore, Step};
 
 /// Records of bindings stay this long after the last contact has expired: for Call-ID and CSeq, and for repeated questions.
 const BINDINGS_AFTER: u64 = 3_600_000;
@@ -22,44 +25,6 @@ const SLOTS_LIFE: Duration = Duration::from_secs(48 * 3600);
 const CALL_LIFE: u64 = 7 * 24 * 3_600_000;
 /// A call's record stays this long after its deadline.
 const CALL_AFTER: u64 = 3_600_000;
-
-/// A step on its way: its commands, and how their replies are read.
-pub struct Errand {
-    /// What is sent.
-    pub commands: Vec<Cmd>,
-    kind: Kind,
-}
-
-/// How the replies to a step are read.
-enum Kind {
-    Done,
-    Load(String),
-    PutPeer {
-        name: String,
-        columns: Columns,
-    },
-    DeletePeer(String),
-    Names(u32),
-    Listed(String),
-    Bind(String),
-    Nonce,
-    Claimed,
-    Owner,
-    Release(CallRef),
-    Occupied,
-    Slots,
-    WriteCheckpoint(CallRef),
-    EndCheckpoint(CallRef),
-    Checkpoint,
-    /// The first reply names the call; its record is another journey.
-    CheckpointByCallId,
-    Calls,
-    Members,
-    Secret,
-    Epoch,
-    /// It could not be put into commands.
-    Impossible(StoreError),
-}
 
 /// The commands for a step.
 pub fn encode(step: &Step) -> Errand {
@@ -82,9 +47,26 @@ pub fn encode(step: &Step) -> Errand {
                 one(cmd("HGET").arg(keys::peer(name)).arg("host")),
                 one(cmd("DEL").arg(keys::peer(name)).arg(keys::bindings(name))),
                 one(cmd("ZREM").arg(keys::names_shard(name)).arg(name)),
+                one(cmd("ZREM").arg(keys::marked_shard(name)).arg(name)),
             ],
             Kind::DeletePeer(name.clone()),
         ),
+        Step::Provision(peer) => {
+            let row = marked::row_of(peer);
+            let runtime: Vec<&str> = marked::runtime_columns(marked::is_dynamic(&row)).collect();
+            let mut write = scripts::call(&scripts::PROVISION, &[keys::peer(&peer.name)]);
+            write.arg(&peer.instead_of).arg(marked::SUM).arg(runtime.len()).arg(runtime);
+            add_columns(&mut write, &row);
+            (vec![write], Kind::Provision(peer.clone()))
+        }
+        Step::Withdraw { name, uid } => {
+            let mut remove = scripts::call(&scripts::WITHDRAW, &[keys::peer(name), keys::bindings(name)]);
+            remove.arg(uid);
+            (vec![remove], Kind::Withdraw(name.clone()))
+        }
+        Step::Marked { after, limit } => pages(keys::marked_at, after.as_deref(), *limit),
+        Step::Row { name } => (vec![one(cmd("HGETALL").arg(keys::peer(name)))], Kind::Row),
+        Step::Restore(restore) => return encode_restore(restore),
         Step::Touch { name, columns } if columns.is_empty() => {
             (vec![one(cmd("EXISTS").arg(keys::peer(name)))], Kind::Done)
         }
@@ -93,21 +75,21 @@ pub fn encode(step: &Step) -> Errand {
             add_columns(&mut touch, columns);
             (vec![touch], Kind::Done)
         }
-        Step::Index { name, addresses } => {
+        Step::RestorePeer { name, columns } => {
+            let mut put = scripts::call(&scripts::RESTORE_PEER, &[keys::peer(name)]);
+            add_columns(&mut put, columns);
+            (vec![put], Kind::PutPeer { name: name.clone(), columns: columns.clone() })
+        }
+        Step::PeersOf { call } => {
+            (vec![one(cmd("SMEMBERS").arg(keys::call_slots(*call)))], Kind::Names(u32::MAX))
+        }
+        Step::Index { name, addresses, marked } => {
             let mut commands = vec![add_name(name)];
+            commands.extend(marked.then(|| add_marked(name)));
             commands.extend(addresses.iter().map(|&at| one(cmd("SADD").arg(keys::address(at)).arg(name))));
             (commands, Kind::Done)
         }
-        Step::Names { after, limit } => {
-            let from = after.as_ref().map_or("-".to_owned(), |after| format!("({after}"));
-            let limit = (*limit).clamp(1, 10_000);
-            let pages = (0..keys::NAME_SHARDS).map(|shard| {
-                let mut page = cmd("ZRANGEBYLEX");
-                page.arg(keys::names_at(shard)).arg(&from).arg("+").arg("LIMIT").arg(0).arg(limit);
-                page
-            });
-            (pages.collect(), Kind::Names(limit))
-        }
+        Step::Names { after, limit } => pages(keys::names_at, after.as_deref(), *limit),
         Step::Listed { name } => {
             (vec![one(cmd("ZSCORE").arg(keys::names_shard(name)).arg(name))], Kind::Listed(name.clone()))
         }
@@ -180,6 +162,39 @@ pub fn encode(step: &Step) -> Errand {
             make.arg(&candidate[..]);
             (vec![make], Kind::Secret)
         }
+        Step::Secrets { known } => {
+            let mut commands = Vec::new();
+            if !known.is_empty() {
+                let mut add = cmd("SADD");
+                add.arg(keys::SECRETS);
+                for secret in known {
+                    add.arg(&secret[..]);
+                }
+                commands.push(add);
+            }
+            commands.push(one(cmd("SMEMBERS").arg(keys::SECRETS)));
+            (commands, Kind::Secrets)
+        }
+        Step::Incarnation { candidate } => (
+            vec![
+                one(cmd("SETNX").arg(keys::INCARNATION).arg(*candidate)),
+                one(cmd("GET").arg(keys::INCARNATION)),
+            ],
+            Kind::Incarnation,
+        ),
+        Step::Complete { say } => {
+            let said = say.map(|is_complete| match is_complete {
+                true => one(cmd("SET").arg(keys::COMPLETE).arg(1)),
+                false => one(cmd("DEL").arg(keys::COMPLETE)),
+            });
+            let ask = one(cmd("EXISTS").arg(keys::COMPLETE));
+            (said.into_iter().chain([ask]).collect(), Kind::Complete)
+        }
+        Step::Surroundings { version, text } => {
+            let mut exchange = scripts::call(&scripts::SURROUNDINGS, &[keys::SURROUNDINGS.to_owned()]);
+            exchange.arg(*version).arg(text);
+            (vec![exchange], Kind::Surroundings)
+        }
         Step::Epoch { period, at_least } => {
             let mut count = scripts::call(&scripts::EPOCH, &[keys::EPOCH.to_owned()]);
             count.arg(millis(*period)).arg(*at_least);
@@ -216,13 +231,51 @@ fn encode_bind(bind: &Bind) -> Errand {
         .arg(millis(bind.nonce.as_ref().map(|nonce| nonce.life).unwrap_or_default()));
     add_columns(&mut command, &bind.columns);
     let mut commands = vec![command];
-    for binding in &bind.bindings {
-        // The index may name a peer that has moved on; who reads it looks at the bindings.
+    add_flows(&mut commands, &bind.name, &bind.bindings);
+    Errand { commands, kind: Kind::Bind(bind.name.clone()) }
+}
+
+fn encode_restore(restore: &Restore) -> Errand {
+    let record = &restore.record;
+    let contacts = match serde_json::to_string(&record.bindings) {
+        Ok(contacts) => contacts,
+        Err(error) => return impossible(&error),
+    };
+    let asked: Vec<String> = record.asked.iter().map(|key| format!("{:032x}", key.0)).collect();
+    let last = record.bindings.iter().map(|binding| binding.expires_at).max().unwrap_or(restore.now);
+    let mut command =
+        scripts::call(&scripts::RESTORE, &[keys::peer(&restore.name), keys::bindings(&restore.name)]);
+    command
+        .arg(record.version)
+        .arg(contacts)
+        .arg(asked.join(" "))
+        .arg(last.max(restore.now).plus_millis(BINDINGS_AFTER).0)
+        .arg(keys::SCHEMA);
+    add_columns(&mut command, &restore.columns);
+    let mut commands = vec![command];
+    add_flows(&mut commands, &restore.name, &record.bindings);
+    Errand { commands, kind: Kind::Restored }
+}
+
+/// The index may name a peer that has moved on; who reads it looks at the bindings.
+fn add_flows(commands: &mut Vec<Cmd>, name: &str, bindings: &[Binding]) {
+    for binding in bindings {
         let key = keys::flow(binding.flow.transport, binding.flow.remote);
-        commands.push(one(cmd("SADD").arg(&key).arg(&bind.name)));
+        commands.push(one(cmd("SADD").arg(&key).arg(name)));
         commands.push(one(cmd("PEXPIREAT").arg(&key).arg(binding.expires_at.plus_millis(FLOW_AFTER).0)));
     }
-    Errand { commands, kind: Kind::Bind(bind.name.clone()) }
+}
+
+/// A page of an index that is spread over keys: a page of each.
+fn pages(key: fn(u64) -> String, after: Option<&str>, limit: u32) -> (Vec<Cmd>, Kind) {
+    let from = after.map_or("-".to_owned(), |after| format!("({after}"));
+    let limit = limit.clamp(1, 10_000);
+    let pages = (0..keys::NAME_SHARDS).map(|shard| {
+        let mut page = cmd("ZRANGEBYLEX");
+        page.arg(key(shard)).arg(&from).arg("+").arg("LIMIT").arg(0).arg(limit);
+        page
+    });
+    (pages.collect(), Kind::Names(limit))
 }
 
 fn encode_occupy(wish: &Occupy) -> Vec<Cmd> {
@@ -268,144 +321,20 @@ fn encode_checkpoint(record: &fairlead_model::checkpoint::CheckpointRecord) -> E
     Errand { commands, kind: Kind::WriteCheckpoint(record.call) }
 }
 
-impl Errand {
-    /// What is to be done after the first replies are there.
-    pub fn follow_up(&self, replies: &[Value]) -> Vec<Cmd> {
-        let first = replies.first().cloned().unwrap_or_default();
-        match &self.kind {
-            Kind::Release(call) => {
-                let peers = read::texts(first).into_iter().flatten();
-                let mut commands: Vec<Cmd> = peers
-                    .map(|peer| one(cmd("HDEL").arg(keys::slots(&peer)).arg(call.to_string())))
-                    .collect();
-                if !commands.is_empty() {
-                    commands.push(one(cmd("DEL").arg(keys::call_slots(*call))));
-                }
-                commands
-            }
-            Kind::EndCheckpoint(call) => {
-                let mut fields = read::texts(first).into_iter();
-                let head = fields
-                    .next()
-                    .flatten()
-                    .and_then(|head| serde_json::from_str::<keys::CallHead>(&head).ok());
-                let Some(record) = head.and_then(|head| head.into_record(Default::default()).ok()) else {
-                    return vec![one(cmd("DEL").arg(keys::call(*call)))];
-                };
-                let mut commands: Vec<Cmd> =
-                    record.call_ids.iter().map(|id| one(cmd("DEL").arg(keys::call_id(id)))).collect();
-                commands.push(one(cmd("SREM").arg(keys::calls_of(record.owner)).arg(call.to_string())));
-                commands.push(one(cmd("DEL").arg(keys::call(*call))));
-                commands
-            }
-            Kind::WriteCheckpoint(call) => {
-                let former = read::items(first).into_iter().nth(1).and_then(read::text).unwrap_or_default();
-                match former.parse() {
-                    // The owner changed: the former one no longer has it.
-                    Ok(pod) if replies.len() > 1 => {
-                        let now = self.owner_of_checkpoint();
-                        (now != Some(pod))
-                            .then(|| one(cmd("SREM").arg(keys::calls_of(pod)).arg(call.to_string())))
-                            .into_iter()
-                            .collect()
-                    }
-                    _ => Vec::new(),
-                }
-            }
-            Kind::PutPeer { name, columns } => {
-                let was = read::text(first).unwrap_or_default();
-                let was = keys::host_address(&Columns::from([("host".to_owned(), was)]));
-                let is = keys::host_address(columns);
-                let mut commands = vec![add_name(name)];
-                if let Some(was) = was.filter(|_| columns.contains_key("host") && was != is) {
-                    commands.push(one(cmd("SREM").arg(keys::address(was)).arg(name)));
-                }
-                if let Some(is) = is {
-                    commands.push(one(cmd("SADD").arg(keys::address(is)).arg(name)));
-                }
-                commands
-            }
-            Kind::DeletePeer(name) => {
-                let was = read::text(first).unwrap_or_default();
-                keys::host_address(&Columns::from([("host".to_owned(), was)]))
-                    .map(|was| one(cmd("SREM").arg(keys::address(was)).arg(name)))
-                    .into_iter()
-                    .collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// The pod that a checkpoint's command names as owner.
-    fn owner_of_checkpoint(&self) -> Option<fairlead_model::id::PodRef> {
-        let write = self.commands.first()?;
-        // EVALSHA, hash, number of keys, key, epoch, owner.
-        let owner = write.args_iter().nth(5)?;
-        match owner {
-            redis::Arg::Simple(owner) => std::str::from_utf8(owner).ok()?.parse().ok(),
-            _ => None,
-        }
-    }
-
-    /// The step that goes on where this one led: from a Call-ID to the record of its call.
-    pub fn leads_to(&self, outcome: &Result<Outcome, StoreError>) -> Option<Step> {
-        match (&self.kind, outcome) {
-            (Kind::CheckpointByCallId, Ok(Outcome::Calls(calls))) => {
-                calls.first().map(|&call| Step::CheckpointOf { call })
-            }
-            _ => None,
-        }
-    }
-
-    /// What the step came to.
-    pub fn read(&self, replies: Vec<Value>) -> Result<Outcome, StoreError> {
-        if let Kind::Impossible(error) = &self.kind {
-            return Err(error.clone());
-        }
-        if let Some(error) = replies.iter().find_map(read::server_error) {
-            return Err(error);
-        }
-        let mut replies = replies.into_iter();
-        let mut next = || replies.next().unwrap_or_default();
-        match &self.kind {
-            Kind::Done
-            | Kind::PutPeer { .. }
-            | Kind::DeletePeer(_)
-            | Kind::Release(_)
-            | Kind::EndCheckpoint(_) => Ok(Outcome::Done),
-            Kind::Load(name) => read::loaded(name, next(), next()),
-            Kind::Names(limit) => Ok(read::names(replies.collect(), *limit)),
-            Kind::Listed(name) => Ok(Outcome::Names(match next() {
-                Value::Nil => Vec::new(),
-                _ => vec![name.clone()],
-            })),
-            Kind::Bind(name) => read::bind(name, next()),
-            Kind::Nonce => Ok(Outcome::Nonce { fresh: next() == Value::Int(1) }),
-            Kind::Claimed | Kind::Owner => read::owner(next()),
-            Kind::Occupied => read::occupied(next()),
-            Kind::Slots => Ok(read::slots(next())),
-            Kind::WriteCheckpoint(_) => read::checkpoint_written(next()),
-            Kind::Checkpoint => read::checkpoint(next()),
-            Kind::CheckpointByCallId => Ok(read::call_of_call_id(next())),
-            Kind::Calls => Ok(read::calls(next())),
-            Kind::Members => read::members(next()),
-            Kind::Secret => read::secret(next()),
-            Kind::Epoch => read::epoch(next()),
-            Kind::Impossible(error) => Err(error.clone()),
-        }
-    }
-}
-
 fn impossible(error: &serde_json::Error) -> Errand {
     Errand { commands: Vec::new(), kind: Kind::Impossible(StoreError::Refused(error.to_string())) }
 }
 
-fn one(command: &mut Cmd) -> Cmd {
+pub(super) fn one(command: &mut Cmd) -> Cmd {
     std::mem::take(command)
 }
 
-fn add_name(name: &str) -> Cmd {
+pub(super) fn add_name(name: &str) -> Cmd {
     one(cmd("ZADD").arg(keys::names_shard(name)).arg(0).arg(name))
+}
+
+pub(super) fn add_marked(name: &str) -> Cmd {
+    one(cmd("ZADD").arg(keys::marked_shard(name)).arg(0).arg(name))
 }
 
 fn add_columns(command: &mut Cmd, columns: &Columns) {

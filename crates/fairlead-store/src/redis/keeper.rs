@@ -17,7 +17,7 @@ use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisResult, Value
 use tokio::sync::{Notify, broadcast};
 use tracing::{debug, info, warn};
 
-use super::place::Place;
+use super::place::{Place, Way};
 use super::{read, scripts};
 use crate::keys::CHANGES;
 use crate::notice::Notice;
@@ -37,6 +37,16 @@ pub struct Keeper {
     lost: Notify,
     pub(super) present: AtomicBool,
     pub(super) notices: broadcast::Sender<Notice>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+enum CannotConnect {
+    /// What opens the door is not there yet, or is none.
+    #[error("{0}")]
+    File(String),
+    #[error(transparent)]
+    Redis(#[from] RedisError),
 }
 
 /// A connection. Cheap to clone; many commands are under way on it at once.
@@ -78,18 +88,18 @@ impl Keeper {
         self.lost.notify_one();
     }
 
-    async fn connect(&self) -> RedisResult<Link> {
+    async fn connect(&self) -> Result<Link, CannotConnect> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout));
-        let link = match &self.place {
-            Place::Single(client) => {
+        let link = match &*self.place.open().await.map_err(CannotConnect::File)? {
+            Way::Single(client) => {
                 Link::One(client.get_multiplexed_async_connection_with_config(&config).await?)
             }
-            Place::Sentinel(client) => {
+            Way::Sentinel(client) => {
                 Link::One(client.lock().await.get_async_connection_with_config(&config).await?)
             }
-            Place::Cluster(client, _) => {
+            Way::Cluster(client, _) => {
                 let config = redis::cluster::ClusterConfig::new()
                     .set_connection_timeout(self.timeout)
                     .set_response_timeout(self.timeout);
@@ -107,6 +117,7 @@ impl Keeper {
 pub async fn keep_connected(keeper: Weak<Keeper>) {
     let mut pause = PAUSE_MIN;
     let mut before = false;
+    let mut reason = String::new();
     loop {
         let Some(keeper) = keeper.upgrade() else { return };
         // The library's own time limits do not cover a name that is resolved or a handshake that stalls.
@@ -118,17 +129,27 @@ pub async fn keep_connected(keeper: Weak<Keeper>) {
                 if before {
                     let _ = keeper.notices.send(Notice::Resumed);
                 }
-                (before, pause) = (true, PAUSE_MIN);
+                (before, pause, reason) = (true, PAUSE_MIN, String::new());
                 watch(&keeper).await;
                 warn!("Redis is away");
             }
-            Ok(Err(error)) => debug!(%error, "Redis cannot be reached"),
-            Err(_) => debug!("Redis does not answer"),
+            Ok(Err(error)) => reason = said(reason, error.to_string()),
+            Err(_) => reason = said(reason, "it does not answer".to_owned()),
         }
         drop(keeper);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
+}
+
+/// Says why Redis cannot be reached, unless that was said already.
+fn said(before: String, now: String) -> String {
+    if before == now {
+        debug!(why = now, "Redis still cannot be reached");
+    } else {
+        warn!(why = now, "Redis cannot be reached");
+    }
+    now
 }
 
 /// Returns when the connection is lost, or does not answer a ping.
@@ -160,19 +181,19 @@ pub async fn keep_listening(keeper: Weak<Keeper>) {
     let mut before = false;
     loop {
         let Some(strong) = keeper.upgrade() else { return };
-        let client = match &strong.place {
-            Place::Single(client) => Some(client.clone()),
-            Place::Sentinel(client) => client.lock().await.async_get_client().await.ok(),
-            Place::Cluster(_, clients) => first_that_answers(clients, strong.timeout).await,
+        let client = match strong.place.open().await.as_deref() {
+            Ok(Way::Single(client)) => Some((**client).clone()),
+            Ok(Way::Sentinel(client)) => client.lock().await.async_get_client().await.ok(),
+            Ok(Way::Cluster(_, clients)) => first_that_answers(clients, strong.timeout).await,
+            // Whoever connects says it.
+            Err(_) => None,
         };
         let (timeout, notices) = (strong.timeout, strong.notices.clone());
         drop(strong);
         if let Some(client) = client {
             match tokio::time::timeout(timeout * 4, subscribe(&client)).await {
                 Ok(Ok(mut stream)) => {
-                    if before {
-                        let _ = notices.send(Notice::Resumed);
-                    }
+                    let _ = notices.send(if before { Notice::Resumed } else { Notice::Listening });
                     before = true;
                     loop {
                         match tokio::time::timeout(PING_EVERY, stream.next()).await {

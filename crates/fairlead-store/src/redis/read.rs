@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fairlead_model::ask::{IdempotencyKey, Usage};
 use fairlead_model::id::UnixMillis;
 use fairlead_model::member::Member;
+use fairlead_model::provision::{Mark, Provisioned, Withdrawn};
 use redis::{ServerErrorKind, Value};
 use tracing::warn;
 
@@ -73,13 +74,68 @@ fn number<T: std::str::FromStr>(value: Option<Value>) -> Option<T> {
     text(value?)?.parse().ok()
 }
 
-pub fn loaded(name: &str, peer: Value, bindings: Value) -> Result<Outcome, StoreError> {
+/// The columns of a peer; `None` when there is none.
+pub fn row(value: Value) -> Option<Arc<Columns>> {
     let mut columns = Columns::new();
-    let mut fields = texts(peer).into_iter();
+    let mut fields = texts(value).into_iter();
     while let (Some(Some(column)), Some(value)) = (fields.next(), fields.next()) {
         columns.insert(column, value.unwrap_or_default());
     }
-    let peer = (!columns.is_empty()).then(|| Arc::new(columns));
+    (!columns.is_empty()).then(|| Arc::new(columns))
+}
+
+pub fn provisioned(value: Value) -> Result<Outcome, StoreError> {
+    let mut fields = texts(value).into_iter().flatten();
+    let outcome = match fields.next().as_deref() {
+        Some("unchanged") => Provisioned::Unchanged,
+        Some("taken") => {
+            let mut text = || fields.next().unwrap_or_default();
+            let (uid, origin, generation) = (text(), text(), text());
+            Provisioned::Taken((!uid.is_empty()).then_some(Mark { origin, uid, generation }))
+        }
+        Some("written") => {
+            let mut put_right: Vec<String> = fields.skip(1).collect();
+            put_right.sort_unstable();
+            Provisioned::Written { put_right, silent: Vec::new() }
+        }
+        _ => return Err(StoreError::Unexpected("written, unchanged or taken was wanted")),
+    };
+    Ok(Outcome::Provisioned(outcome))
+}
+
+pub fn withdrawn(value: Value) -> Result<Outcome, StoreError> {
+    let word = texts(value).into_iter().flatten().next().unwrap_or_default();
+    Ok(Outcome::Withdrawn(match word.as_str() {
+        "removed" => Withdrawn::Removed,
+        "absent" => Withdrawn::Absent,
+        "other" => Withdrawn::NotYours,
+        _ => return Err(StoreError::Unexpected("removed, absent or other was wanted")),
+    }))
+}
+
+pub fn secrets(value: Value) -> Outcome {
+    let mut secrets: Vec<[u8; 32]> =
+        items(value).into_iter().filter_map(|secret| octets(secret)?.try_into().ok()).collect();
+    secrets.sort_unstable();
+    Outcome::Secrets(secrets)
+}
+
+pub fn incarnation(value: Value) -> Result<Outcome, StoreError> {
+    number(Some(value)).map(Outcome::Incarnation).ok_or(StoreError::Unreadable {
+        key: keys::INCARNATION.to_owned(),
+        cause: "a number is wanted".to_owned(),
+    })
+}
+
+pub fn surroundings(value: Value) -> Result<Outcome, StoreError> {
+    let mut fields = items(value).into_iter();
+    let version = number(fields.next()).ok_or(StoreError::Unexpected("a version was wanted"))?;
+    let text = fields.next().and_then(text).filter(|text| !text.is_empty());
+    Ok(Outcome::Surroundings { version, text })
+}
+
+pub fn loaded(name: &str, peer: Value, bindings: Value) -> Result<Outcome, StoreError> {
+    let peer = row(peer);
     Ok(Outcome::Loaded { peer, bindings: Arc::new(record(name, bindings)?) })
 }
 

@@ -30,6 +30,11 @@ scripts! {
     MEMBERS = "members.lua";
     SECRET = "secret.lua";
     EPOCH = "epoch.lua";
+    PROVISION = "provision.lua";
+    WITHDRAW = "withdraw.lua";
+    RESTORE = "restore.lua";
+    RESTORE_PEER = "restore_peer.lua";
+    SURROUNDINGS = "surroundings.lua";
 }
 
 /// Begins a call of a script; keys and arguments follow.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fairlead_location::order;
 use fairlead_model::ask::{AdmitRequest, Admitted, Answer, AskFailed, LegPolicy, Refusal, Target, Usage};
-use fairlead_model::binding::QualifyState;
+use fairlead_model::binding::{BindingKey, QualifyState};
 use fairlead_model::peer::Peer;
 use fairlead_routing::{Callee, Dialled, Sender, name_to_look_up, sender, targets};
 use fairlead_store::{NonceUse, Outcome, Step, StoreError};
@@ -109,7 +109,10 @@ impl Registrar {
             false => None,
             true => match self.prove(request.credentials.as_ref(), peer.as_deref()) {
                 Proof::Holds(nonce) => Some(nonce),
-                other => return self.not_proven(&name, was_cached, other).await.map(Err),
+                other => {
+                    let from = request.flow.remote;
+                    return self.not_proven(&name, from, was_cached, other).await.map(Err);
+                }
             },
         };
         if must_prove {
@@ -200,7 +203,10 @@ impl Registrar {
             from: &request.flow,
             caller: caller.peer.as_ref().map(|peer| peer.name.as_str()),
         };
-        Ok(targets(dialled, callee))
+        match targets(dialled, callee) {
+            Err(_) if known.peer.is_none() && !self.knows_all().await? => Ok(Err(self.unavailable())),
+            found => Ok(found),
+        }
     }
 
     /// The last hurdle: a call slot of the caller.
@@ -215,7 +221,19 @@ impl Registrar {
         {
             return Ok(Answer::Refused(call_limit()));
         }
-        Ok(Answer::Admitted(Box::new(Admitted { caller: caller.policy, targets })))
+        let binding = caller.peer.as_ref().and_then(|peer| self.binding_of(&peer.name, request));
+        Ok(Answer::Admitted(Box::new(Admitted { caller: caller.policy, binding, targets })))
+    }
+
+    /// The caller's binding by whose flow he calls, as far as this registrar knows without asking.
+    fn binding_of(&self, name: &str, request: &AdmitRequest) -> Option<BindingKey> {
+        let now = self.clock.now();
+        let held = self.held(name);
+        let known = held.bindings.iter();
+        known
+            .filter(|one| one.expires_at > now)
+            .find(|one| one.flow.is_same_source(&request.flow))
+            .map(|one| one.key.clone())
     }
 
     /// Slots of living pods, without the one that this call has already.

@@ -50,6 +50,11 @@ impl Catalog {
         self.realtime.get(name).map(|known| Arc::clone(&known.peer))
     }
 
+    /// The row of a realtime peer that is cached here.
+    pub fn row(&self, name: &str) -> Option<Arc<Columns>> {
+        self.realtime.get(name).map(|known| Arc::clone(&known.row))
+    }
+
     /// Whether sip.conf has it.
     pub fn is_static(&self, name: &str) -> bool {
         self.statics.contains_key(name)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fairlead_model::binding::Binding;
 use fairlead_model::id::{PodRef, UnixMillis};
 use fairlead_model::peer::RuntimeColumns;
-use fairlead_store::{Bind, BindOutcome, BindingsRecord, Columns, Notice, Step, StoreError};
+use fairlead_store::{Bind, BindOutcome, BindingsRecord, BoundRecord, Columns, Notice, Step, StoreError};
 
 use crate::register::{ATTEMPTS, record_after};
 use crate::registrar::Registrar;
@@ -57,27 +57,37 @@ impl Registrar {
                 key: None,
                 now,
             };
-            let version = bind.version();
+            let told = change.told.then(|| Step::Publish(self.bound_notice(&bind, &record, false)));
             let mut steps = vec![Step::Bind(Box::new(bind))];
-            if change.told {
-                let by = self.config.me.pod;
-                steps.push(Step::Publish(Notice::Bound { by, name: name.to_owned(), version }));
-            }
+            steps.extend(told);
             let mut results = self.storage.store().run(steps).await.into_iter();
             match results.next().unwrap_or(Err(StoreError::Unexpected("no result")))?.bind()? {
                 BindOutcome::Bound { version } => {
                     let after = record_after(&record, version, change.bindings, None);
                     self.seen(name, true, Arc::new(after));
+                    if change.told {
+                        self.followers.touch(name, false);
+                    }
                     return Ok(true);
                 }
                 BindOutcome::Conflict(current) => {
                     self.metrics.replanned.inc();
-                    record = self.seen(name, true, current);
+                    record = self.newer(name, record, current).await?;
                 }
                 BindOutcome::NonceUsed => return Err(StoreError::Unexpected("no nonce was used")),
             }
         }
         Err(StoreError::Overloaded)
+    }
+
+    /// What other registrars are told of new bindings.
+    pub(crate) fn bound_notice(&self, bind: &Bind, old: &BindingsRecord, quiet: bool) -> Notice {
+        let version = bind.version();
+        let record = self.storage.store().keeps_nonces().then(|| {
+            let after = record_after(old, version, bind.bindings.clone(), bind.key);
+            Box::new(BoundRecord::of(&after))
+        });
+        Notice::Bound { by: self.config.me.pod, name: bind.name.clone(), version, record, quiet }
     }
 
     /// The record of `name` as it is held, or none.

@@ -19,6 +19,8 @@ pub struct RegistrarConfig {
     pub retry_after: RangeInclusive<u32>,
     /// How often peers that others wrote into the store are looked for; zero never.
     pub reindex_every: Duration,
+    /// Peers are written by the operator role: until it has said that all are there, nobody is called unknown.
+    pub await_peers: bool,
 }
 
 impl RegistrarConfig {
@@ -30,6 +32,7 @@ impl RegistrarConfig {
             lease: Duration::from_secs(4),
             retry_after: 5..=30,
             reindex_every: Duration::from_secs(600),
+            await_peers: false,
         }
     }
 }

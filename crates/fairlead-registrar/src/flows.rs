@@ -1,13 +1,15 @@
 //! Where bindings are, and how a phone's packet moves them to the pod that received it.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use fairlead_location::{Move, move_flow};
-use fairlead_model::ask::{Answer, AskFailed};
+use fairlead_model::ask::{Answer, AskFailed, Refusal};
 use fairlead_model::binding::BindingKey;
-use fairlead_model::flow::{Flow, Transport};
+use fairlead_model::flow::{Flow, Hop, Transport};
+use fairlead_model::id::PodRef;
 use fairlead_store::{Columns, Step};
 
 use crate::change::Change;
@@ -32,6 +34,11 @@ impl Strangers {
         if self.0.len() < STRANGERS_MAX {
             self.0.insert((flow.transport, flow.remote), Instant::now() + STRANGER);
         }
+    }
+
+    /// Somebody is reached by this flow now.
+    pub fn forget(&self, flow: &Flow) {
+        self.0.remove(&(flow.transport, flow.remote));
     }
 
     /// Forgets those whose time is over.
@@ -60,7 +67,9 @@ impl Registrar {
         Ok(Answer::Located(hop))
     }
 
-    /// A packet with the transport and source of somebody's flow came to another pod.
+    /// A packet with the transport and source of somebody's flow came to another pod. Located when
+    /// somebody is reached by that flow, which is that pod's now. Refused when that flow moved a moment
+    /// ago: the pod asks again soon.
     pub(crate) async fn move_flow(&self, flow: &Flow) -> Result<Answer, AskFailed> {
         if self.strangers.knows(flow) {
             return Ok(Answer::Done);
@@ -68,12 +77,25 @@ impl Registrar {
         let step = Step::NamesByFlow { transport: flow.transport, remote: flow.remote };
         let names =
             self.storage.store().run_one(step).await.and_then(|found| found.names()).map_err(failed)?;
-        let mut ours = false;
+        let staying: HashSet<PodRef> = self
+            .members
+            .living(self.clock.now())
+            .into_iter()
+            .filter(|member| !member.draining)
+            .map(|member| member.pod)
+            .collect();
+        let stays = |pod| staying.contains(&pod);
+        let (mut ours, mut damped) = (false, None);
         for name in names {
             let record = self.load(&name).await.map_err(failed)?.bindings;
-            ours |= !matches!(move_flow(&record.bindings, flow, self.clock.now()), Move::NotOurs);
+            match move_flow(&record.bindings, flow, self.clock.now(), stays) {
+                Move::NotOurs => continue,
+                Move::Damped(wait) => damped = damped.max(Some(wait)),
+                Move::To(_) | Move::Already => {}
+            }
+            ours = true;
             let moved = self.change(&name, false, |bindings, now| {
-                let Move::To(moved) = move_flow(bindings, flow, now) else { return None };
+                let Move::To(moved) = move_flow(bindings, flow, now, stays) else { return None };
                 let mut bindings = bindings.to_vec();
                 for binding in &mut bindings {
                     if let Some(to) = moved.iter().find(|to| to.key == binding.key) {
@@ -87,6 +109,13 @@ impl Registrar {
         if !ours {
             self.strangers.add(flow);
         }
-        Ok(Answer::Done)
+        Ok(match damped {
+            Some(wait) => Answer::Refused(Refusal {
+                retry_after: Some(u32::try_from(wait.div_ceil(1000)).unwrap_or(u32::MAX)),
+                ..Refusal::new(503, "Moved A Moment Ago")
+            }),
+            None if ours => Answer::Located(Some(Hop::Flow(*flow))),
+            None => Answer::Done,
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fairlead_location::expired;
 use fairlead_model::id::UnixMillis;
-use fairlead_store::{Notice, NoticeStream, Outcome, Step, StoreError};
+use fairlead_store::{BoundRecord, Notice, NoticeStream, Outcome, Step, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tracing::{debug, info, warn};
 
@@ -17,6 +17,8 @@ use crate::registrar::Registrar;
 const TICK: Duration = Duration::from_secs(1);
 /// How often bindings are looked for that have ended.
 const EXPIRY_EVERY: u32 = 5;
+/// How often what was told of contacts that went is forgotten.
+const SWEEP_EVERY: u32 = 60;
 /// Bindings go this long after they ended, as in chan_sip; other registrars follow after as much again, each.
 const EXPIRY_GRACE_MS: u64 = 10_000;
 /// How many names one step of a walk over all peers takes.
@@ -50,6 +52,8 @@ async fn tick(registrar: Weak<Registrar>) {
     let mut warmed = false;
     let mut next_walk: Option<Instant> = None;
     let mut briefing = None;
+    let mut next_page = Instant::now() + crate::drift::EVERY;
+    let mut page = None;
     loop {
         let Some(strong) = registrar.upgrade() else { return };
         let there = strong.renew().await;
@@ -58,6 +62,7 @@ async fn tick(registrar: Weak<Registrar>) {
                 info!("the store is back");
                 strong.members.give_grace();
                 present = true;
+                next_page = Instant::now() + crate::drift::EVERY;
             }
             Err(error) if present => {
                 warn!(%error, "the store is away");
@@ -67,6 +72,11 @@ async fn tick(registrar: Weak<Registrar>) {
         }
         if there.is_ok() {
             strong.write_what_waits().await;
+            strong.restore_suspects().await;
+            if next_page <= Instant::now() {
+                page = strong.look_for_drift(page).await;
+                next_page = Instant::now() + crate::drift::EVERY;
+            }
             if !warmed {
                 warmed = strong.warm_up().await.is_ok();
             }
@@ -85,6 +95,11 @@ async fn tick(registrar: Weak<Registrar>) {
             }
         }
         strong.strangers.sweep();
+        if round.is_multiple_of(SWEEP_EVERY) {
+            strong
+                .followers
+                .sweep(|name| strong.locations.get(name).is_some() || strong.catalog.get(name).is_some());
+        }
         strong.show();
         strong.members.tell_requalify();
         if let Some(briefing) = &briefing {
@@ -111,16 +126,19 @@ async fn tick(registrar: Weak<Registrar>) {
 
 impl Registrar {
     /// Renews our own lease, and asks for members, secret and epoch: one journey.
-    async fn renew(&self) -> Result<(), StoreError> {
+    pub(crate) async fn renew(&self) -> Result<(), StoreError> {
         let known = self.keys.load_full();
         let candidate = known.as_ref().map_or_else(rand::random, |keys| keys.secret);
         let period = self.config.nonce_period;
         let at_least = known.as_ref().map_or(0, |keys| keys.epoch);
         let steps = vec![
-            Step::Beat(Box::new(self.config.me.clone())),
+            Step::Beat(Box::new(self.me_now())),
             Step::Members,
             Step::Secret { candidate },
+            Step::Secrets { known: known.as_ref().map(|keys| keys.secrets.clone()).unwrap_or_default() },
             Step::Epoch { period, at_least },
+            Step::Incarnation { candidate: rand::random::<u64>() >> 1 },
+            self.around.step(),
         ];
         let mut results = self.storage.store().run(steps).await.into_iter();
         let mut next = || results.next().unwrap_or(Err(StoreError::Unexpected("no result")));
@@ -132,21 +150,31 @@ impl Registrar {
             // Another share of the configured addresses may be theirs now.
             self.members.requalify_all();
         }
-        let Outcome::Secret { secret, made } = next()? else {
+        let Outcome::Secret { secret, .. } = next()? else {
             return Err(StoreError::Unexpected("the secret was wanted"));
         };
+        let Outcome::Secrets(secrets) = next()? else {
+            return Err(StoreError::Unexpected("the secrets were wanted"));
+        };
+        let secrets = with_current(secret, secrets);
         let Outcome::Epoch { epoch, .. } = next()? else {
             return Err(StoreError::Unexpected("the epoch was wanted"));
         };
-        if made && known.is_some() {
-            self.refill().await?;
+        let Outcome::Incarnation(incarnation) = next()? else {
+            return Err(StoreError::Unexpected("the incarnation was wanted"));
+        };
+        if self.around.heard(next()?)? {
+            self.rebrief.notify_one();
         }
-        if known.as_ref().is_none_or(|keys| keys.secret != secret || keys.epoch != epoch) {
+        if self.losses.is_other(incarnation) {
+            self.refill_soon(incarnation);
+        }
+        if known.as_ref().is_none_or(|keys| keys.epoch != epoch || keys.secrets != secrets) {
             let epoch = match known.is_none() && !self.storage.store().keeps_nonces() {
                 true => self.begin_anew(epoch).await?,
                 false => epoch,
             };
-            self.take_keys(secret, epoch);
+            self.take_keys(secrets, epoch);
         }
         Ok(())
     }
@@ -160,17 +188,25 @@ impl Registrar {
         }
     }
 
-    fn take_keys(&self, secret: [u8; 32], epoch: u32) {
+    fn take_keys(&self, secrets: Vec<[u8; 32]>, epoch: u32) {
         let general = self.catalog.general();
-        let keys = Keys::derive(secret, epoch, &general.realm, &algorithms(&general.auth_algorithms));
+        let keys = Keys::derive(secrets, epoch, &general.realm, &algorithms(&general.auth_algorithms));
         self.keys.store(Some(Arc::new(keys)));
         self.ready.send_replace(true);
         self.rebrief.notify_one();
-        debug!(epoch, "keys of nonces are another epoch's now");
+        debug!(epoch, "keys are others now");
+    }
+
+    /// This registrar as others see it now.
+    pub(crate) fn me_now(&self) -> fairlead_model::member::Member {
+        let mut me = self.config.me.clone();
+        me.draining = self.leaving.has_begun();
+        me.load = u32::try_from(self.members.streams()).unwrap_or(u32::MAX);
+        me
     }
 
     /// What was promised or done while the store was away.
-    async fn write_what_waits(&self) {
+    pub(crate) async fn write_what_waits(&self) {
         if self.storage.waiting() > 0 {
             self.storage.catch_up().await;
         }
@@ -214,10 +250,7 @@ impl Registrar {
             };
             let registered = bindings.bindings.iter().any(|binding| binding.expires_at > now);
             // A peer that can come without registering must be known by its address.
-            let fixed = row.as_deref().is_some_and(|row| {
-                let peer = self.catalog.read(name, row);
-                !peer.is_dynamic() || !peer.has_secret()
-            });
+            let fixed = row.as_deref().is_some_and(|row| self.is_fixed(name, row));
             if self.locations.get(name).is_none() && (all || registered || fixed) {
                 self.loaded(name, row, bindings).await;
             }
@@ -261,19 +294,26 @@ impl Registrar {
     async fn hear(&self, notice: Notice) {
         let me = self.config.me.pod;
         match notice {
-            Notice::Bound { by, name, version } if by != me => {
-                let old = match self.locations.get(&name) {
-                    Some(known) => known.version < version,
-                    None => self.catalog.get(&name).is_some(),
-                };
-                // Read again rather than forgotten: it may be a flow of a pod on our streams.
-                if old && !self.journal.has(&name) && self.load(&name).await.is_err() {
-                    self.locations.forget(&name);
+            Notice::Bound { by, name, version, record, quiet } if by != me => {
+                self.bound_elsewhere(&name, version, record).await;
+                if !quiet {
+                    self.followers.touch(&name, false);
                 }
             }
             Notice::PeerChanged { by, name } if by != me => {
                 self.catalog.forget(&name);
                 self.locations.forget(&name);
+                self.followers.touch(&name, false);
+            }
+            Notice::Forget { by, id, names, gone, fixed } if by != me => {
+                self.forget_for_another(by, id, &names, gone, fixed);
+            }
+            Notice::Forgotten { by, to, id } if to == me => self.forgetting.heard(id, by),
+            Notice::Drifted { by, name } if by != me => self.followers.drifted(&name),
+            Notice::Surroundings { by } if by != me => {
+                if let Err(error) = self.read_surroundings().await {
+                    debug!(%error, "what lies around the edge could not be read");
+                }
             }
             Notice::Prune { by, which } if by != me => self.prune_for_another(which),
             Notice::Cluster { by } if by != me => {
@@ -282,30 +322,35 @@ impl Registrar {
                 }
             }
             Notice::Qualified { by, name, result } if by != me => {
+                if self.followers.is_news(&name, "", result) {
+                    self.followers.touch(&name, false);
+                }
                 self.static_qualify.insert(name, result);
             }
-            Notice::Resumed => self.resume().await,
+            Notice::Resumed => {
+                self.members.give_grace();
+                self.resume().await;
+                self.followers.all();
+            }
+            // What was read before may be old already.
+            Notice::Listening => self.resume().await,
             _ => {}
         }
     }
 
-    /// Notices may have been missed: what is held of others' doing may be old.
-    async fn resume(&self) {
-        self.members.give_grace();
-        if let Err(error) = self.renew().await {
-            debug!(%error, "the store went away again");
+    /// Another registrar bound contacts. Every registrar knows all of them: it may be a flow of a pod on our streams, and
+    /// the store may be lost together with whoever bound them.
+    async fn bound_elsewhere(&self, name: &str, version: u64, record: Option<Box<BoundRecord>>) {
+        let held = self.locations.get(name);
+        if held.is_some_and(|held| held.version >= version) || self.journal.has(name) {
             return;
         }
-        self.write_what_waits().await;
-        for names in self.locations.bound_names().chunks(WALK as usize) {
-            let steps = names.iter().map(|name| Step::Load { name: name.clone() }).collect();
-            for (name, result) in names.iter().zip(self.storage.store().run(steps).await) {
-                match result.and_then(Outcome::loaded) {
-                    Ok((_, bindings)) => drop(self.seen(name, true, bindings)),
-                    Err(error) if error.passes() => return,
-                    Err(_) => self.locations.forget(name),
-                }
+        match record {
+            Some(record) if self.catalog.get(name).is_some() => {
+                self.seen(name, true, Arc::new(record.into_record(version)));
             }
+            // Its peer is not known here yet.
+            _ => self.read_anew(name.to_owned()),
         }
     }
 
@@ -316,6 +361,13 @@ impl Registrar {
         metrics.cached.set(self.catalog.cached_count() as i64);
         metrics.streams.set(self.members.streams() as i64);
         metrics.store_present.set(i64::from(self.store_is_present()));
+        metrics.followers.set(self.followers.count() as i64);
         metrics.waiting.set((self.journal.len() + self.storage.waiting()) as i64);
     }
+}
+
+/// All secrets, the current one first.
+fn with_current(current: [u8; 32], all: Vec<[u8; 32]>) -> Vec<[u8; 32]> {
+    let former = all.into_iter().filter(|secret| *secret != current);
+    std::iter::once(current).chain(former).collect()
 }

@@ -8,10 +8,15 @@ use sip_auth::{Algorithm, Challenger, NonceKeys};
 /// The version of mint keys: the digit in front of what was minted.
 const MINT_VERSION: u8 = b'1';
 
+/// How many secrets names are recognised by; each time that Redis and the registrars lose everything together makes one.
+const SECRETS_MAX: usize = 8;
+
 /// The keys of one epoch.
 pub struct Keys {
     /// The secret of the cluster.
     pub secret: [u8; 32],
+    /// This and the former ones: names that live dialogs carry may have been minted under them.
+    pub secrets: Vec<[u8; 32]>,
     /// The number of the epoch.
     pub epoch: u32,
     /// Under which pods mint names.
@@ -23,8 +28,9 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Derives all of them.
-    pub fn derive(secret: [u8; 32], epoch: u32, realm: &str, algorithms: &[Algorithm]) -> Self {
+    /// Derives all of them; the current secret comes first.
+    pub fn derive(secrets: Vec<[u8; 32]>, epoch: u32, realm: &str, algorithms: &[Algorithm]) -> Self {
+        let secret = secrets.first().copied().unwrap_or_default();
         let epochs = (0..3).filter_map(|before| epoch.checked_sub(before)).filter(|&epoch| epoch > 0);
         let nonces: Vec<NonceKey> = epochs
             .map(|epoch| NonceKey {
@@ -36,7 +42,8 @@ impl Keys {
             .collect();
         let known = nonces.iter().map(|key| sip_auth::NonceKey::new(key.id, key.epoch, &key.key)).collect();
         let challenger = Challenger::new(realm, algorithms, NonceKeys::new(known));
-        Keys { mint: vec![mint_key(&secret, MINT_VERSION)], nonces, challenger, secret, epoch }
+        let mint = secrets.iter().take(SECRETS_MAX).map(|secret| mint_key(secret, MINT_VERSION)).collect();
+        Keys { mint, nonces, challenger, secret, secrets, epoch }
     }
 }
 
@@ -62,7 +69,7 @@ mod tests {
 
     #[test]
     fn two_registrars_with_one_secret_have_the_same_keys() {
-        let keys = || Keys::derive([7; 32], 5, "here", &[Algorithm::Md5]);
+        let keys = || Keys::derive(vec![[7; 32]], 5, "here", &[Algorithm::Md5]);
         let (one, two) = (keys(), keys());
         assert_eq!(one.mint, two.mint);
         assert!(one.nonces == two.nonces);
@@ -71,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_nonce_of_the_epoch_before_is_still_known_and_one_of_three_before_is_stale() {
-        let at = |epoch| Keys::derive([7; 32], epoch, "here", &[Algorithm::Md5]).challenger;
+        let at = |epoch| Keys::derive(vec![[7; 32]], epoch, "here", &[Algorithm::Md5]).challenger;
         let challenge = at(5).challenge(1, false).remove(0);
         let nonce =
             challenge.split("nonce=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();

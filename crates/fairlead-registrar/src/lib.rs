@@ -1,7 +1,8 @@
 //! The registrar role: authentication, bindings, slots, membership, over a store.
 //!
-//! A [`Registrar`] answers the questions of signaling pods ([`fairlead_proto::link::RegistrarPort`]) and of the
-//! operator ([`fairlead_proto::operator::PeersPort`]). `standalone` hands the very object to the other roles, a
+//! A [`Registrar`] answers the questions of signaling pods ([`fairlead_proto::link::RegistrarPort`]), of the
+//! operator ([`fairlead_proto::operator::PeersPort`]) and of the operator role
+//! ([`fairlead_proto::provisioning::ProvisioningPort`]). `standalone` hands the very object to the other roles, a
 //! split edge puts it behind gRPC with `fairlead_proto::server`.
 //!
 //! One way through it: [`stream`](mod@stream) takes a batch from a pod's stream and lets all its questions run
@@ -16,19 +17,26 @@ mod catalog;
 mod change;
 mod clock;
 mod config;
+mod diagnosis;
+mod drift;
 mod flows;
+mod follow;
+mod forgetting;
 mod housekeeping;
 mod keys;
+mod leaving;
 mod locations;
 mod members;
 mod metrics;
 mod operator;
 mod outbound;
+mod provisioning;
 mod qualify;
 mod register;
 mod registrar;
 mod storage;
 mod stream;
+mod surroundings;
 mod view;
 
 pub use config::RegistrarConfig;

@@ -47,12 +47,14 @@ impl Locations {
         was.union(&is).copied().collect()
     }
 
-    /// Forgets a record, because another registrar changed it.
-    pub fn forget(&self, name: &str) {
-        if self.records.contains_key(name) {
-            self.put(name, Arc::default());
-            self.records.remove(name);
+    /// Forgets a record; returns the pods that had flows of this name.
+    pub fn forget(&self, name: &str) -> Vec<PodRef> {
+        if !self.records.contains_key(name) {
+            return Vec::new();
         }
+        let pods = self.put(name, Arc::default());
+        self.records.remove(name);
+        pods
     }
 
     /// Names with a flow of this pod.

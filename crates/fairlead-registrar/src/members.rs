@@ -24,6 +24,8 @@ struct Inner {
     next: u64,
     /// Until then no lease counts as expired: the store was away, and nobody could renew.
     grace: Option<Instant>,
+    /// Who was there when the store's list came last. A lease runs out, or is renewed late, between two lists.
+    there: Vec<PodRef>,
 }
 
 /// A stream.
@@ -38,7 +40,7 @@ struct Attached {
 impl Members {
     pub fn new(me: Member, lease: Duration) -> Self {
         let members = BTreeMap::from([(me.pod, me.clone())]);
-        let inner = Inner { members, attached: HashMap::new(), next: 0, grace: None };
+        let inner = Inner { members, attached: HashMap::new(), next: 0, grace: None, there: vec![me.pod] };
         Members { me: me.pod, lease, inner: Mutex::new(inner) }
     }
 
@@ -52,12 +54,14 @@ impl Members {
         number
     }
 
-    /// Its stream ended. A newer stream of the same pod stays.
-    pub fn detach(&self, pod: PodRef, number: u64) {
+    /// Its stream ended; whether it has no other one here. A newer stream of the same pod stays.
+    pub fn detach(&self, pod: PodRef, number: u64) -> bool {
         let mut inner = self.inner.lock();
-        if inner.attached.get(&pod).is_some_and(|attached| attached.number == number) {
+        let last = inner.attached.get(&pod).is_some_and(|attached| attached.number == number);
+        if last {
             inner.attached.remove(&pod);
         }
+        last
     }
 
     /// A pod attached here said that it is there. Returns it as it is now.
@@ -82,14 +86,24 @@ impl Members {
             .filter(|member| member.pod == self.me || inner.attached.contains_key(&member.pod))
             .cloned()
             .collect();
-        members.extend(kept.into_iter().map(|member| (member.pod, member)));
+        for member in kept {
+            // A stream that is still open here may be one that its pod has left for another registrar's.
+            let newer = members.get(&member.pod).is_some_and(|listed| listed.seen > member.seen);
+            if !newer {
+                members.insert(member.pod, member);
+            }
+        }
         if inner.grace.is_some_and(|until| until > Instant::now()) {
             for (pod, member) in &inner.members {
                 members.entry(*pod).or_insert_with(|| member.clone());
             }
         }
         inner.members = members;
-        before != said(inner.living(self.lease, now, self.me))
+        let after = said(inner.living(self.lease, now, self.me));
+        let there: Vec<PodRef> = after.iter().map(|(pod, ..)| *pod).collect();
+        let others = inner.there != there;
+        inner.there = there;
+        others || before != after
     }
 
     /// The store was away: everybody has a full term to renew.
@@ -116,6 +130,11 @@ impl Members {
         let signaling =
             inner.living(self.lease, now, self.me).filter(|member| member.role == Role::Signaling);
         signaling.map(|member| member.pod).collect()
+    }
+
+    /// What a pod that is known by this name for machines is.
+    pub fn role_of(&self, pod: PodRef) -> Option<Role> {
+        self.inner.lock().members.get(&pod).map(|member| member.role)
     }
 
     /// The name for people of a pod.
@@ -156,9 +175,11 @@ impl Members {
         }
     }
 
-    /// Tells who has to qualify other contacts. A stream that is full is told with the next tick.
+    /// Tells who has to qualify other contacts. A stream that is full is told with the next tick, and so is one that has no
+    /// briefing yet, which is the first that a pod hears.
     pub fn tell_requalify(&self) {
-        for attached in self.inner.lock().attached.values_mut().filter(|attached| attached.requalify) {
+        let told = |attached: &&mut Attached| attached.requalify && attached.briefed > 0;
+        for attached in self.inner.lock().attached.values_mut().filter(told) {
             attached.requalify = attached.down.try_send(Down::Requalify).is_err();
         }
     }
@@ -210,17 +231,9 @@ mod tests {
     use super::*;
 
     fn member(number: u64, role: Role, seen: u64) -> Member {
-        Member {
-            pod: PodRef(number),
-            name: format!("pod-{number}"),
-            role,
-            grpc: "192.0.2.1:1".parse().unwrap(),
-            started: UnixMillis(0),
-            seen: UnixMillis(seen),
-            draining: false,
-            load: 0,
-            version: String::new(),
-        }
+        let grpc = "192.0.2.1:1".parse().unwrap();
+        let seen = UnixMillis(seen);
+        Member { seen, ..Member::started(PodRef(number), format!("pod-{number}"), role, grpc, UnixMillis(0)) }
     }
 
     fn names(members: &Members, now: u64) -> Vec<u64> {
@@ -233,6 +246,18 @@ mod tests {
         assert!(members.heard(vec![member(2, Role::Signaling, 10_000)], UnixMillis(10_000)));
         assert_eq!(names(&members, 13_999), [2, 1]);
         assert_eq!(names(&members, 14_000), [1]);
+    }
+
+    #[test]
+    fn a_pod_that_renews_at_another_registrar_is_there_although_an_old_stream_is_open_here() {
+        let members = Members::new(member(1, Role::Registrar, 0), Duration::from_secs(4));
+        let (down, _told) = mpsc::channel(1);
+        members.attach(member(2, Role::Media, 10_000), down);
+        members.heard(vec![member(2, Role::Media, 10_000)], UnixMillis(10_000));
+        members.heard(vec![member(2, Role::Media, 20_000)], UnixMillis(20_000));
+        assert_eq!(names(&members, 20_000), [2, 1]);
+        members.heard(vec![member(2, Role::Media, 15_000)], UnixMillis(20_500));
+        assert_eq!(names(&members, 20_500), [2, 1], "an older word changes nothing");
     }
 
     #[test]
@@ -255,6 +280,35 @@ mod tests {
         members.detach(PodRef(2), number);
         members.heard(Vec::new(), UnixMillis(10_600));
         assert_eq!(names(&members, 10_600), [1]);
+    }
+
+    #[test]
+    fn a_pod_hears_its_briefing_before_anything_else() {
+        let members = Members::new(member(9, Role::Registrar, 0), Duration::from_secs(15));
+        let (down, mut heard) = mpsc::channel(4);
+        let number = members.attach(member(1, Role::Signaling, 0), down);
+        members.requalify_all();
+        members.tell_requalify();
+        assert!(heard.try_recv().is_err());
+        members.briefed(PodRef(1), number, 1);
+        members.tell_requalify();
+        assert!(matches!(heard.try_recv(), Ok(Down::Requalify)));
+    }
+
+    #[test]
+    fn a_lease_that_runs_out_or_is_renewed_late_is_told() {
+        let members = Members::new(member(1, Role::Registrar, 0), Duration::from_secs(4));
+        let list = |seen| vec![member(3, Role::Signaling, seen)];
+        assert!(members.heard(list(10_000), UnixMillis(10_000)));
+        assert!(!members.heard(list(10_000), UnixMillis(13_000)));
+        assert!(members.heard(list(10_000), UnixMillis(15_000)), "the other registrar's pod is gone");
+        let (down, _up) = mpsc::channel(1);
+        members.attach(member(2, Role::Media, 20_000), down);
+        assert!(members.heard(Vec::new(), UnixMillis(20_000)));
+        assert!(members.heard(Vec::new(), UnixMillis(25_000)), "our own pod was silent for too long");
+        members.beat(PodRef(2), UnixMillis(25_500), 0, false);
+        assert!(members.heard(Vec::new(), UnixMillis(26_000)), "and is there again");
+        assert!(!members.heard(Vec::new(), UnixMillis(27_000)));
     }
 
     #[test]

@@ -28,6 +28,23 @@ pub struct Metrics {
     pub waiting: Gauge,
     /// Plans that were made again because the record had changed.
     pub replanned: Counter,
+    /// What came of marked peers.
+    pub provisioned: Family<OutcomeLabel, Counter>,
+    /// Records of marked peers that somebody else had changed.
+    pub drifted: Counter,
+    /// Those who follow peers.
+    pub followers: Gauge,
+    /// How often the store was found empty and filled again.
+    pub refilled: Counter,
+    /// Records of bindings that the store had lost and that were written again.
+    pub restored: Counter,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    /// `written`, `unchanged`, `taken`, `invalid`, `withdrawn`.
+    pub outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -62,6 +79,11 @@ impl Metrics {
             store_present: Gauge::default(),
             waiting: Gauge::default(),
             replanned: Counter::default(),
+            provisioned: Family::default(),
+            drifted: Counter::default(),
+            followers: Gauge::default(),
+            refilled: Counter::default(),
+            restored: Counter::default(),
         };
         let m = metrics.clone();
         registry.register("fairlead_registrar_asks", "Questions of pods by kind and result", m.asks);
@@ -81,6 +103,27 @@ impl Metrics {
             m.waiting,
         );
         registry.register("fairlead_registrar_replanned", "Plans made again on a newer record", m.replanned);
+        registry.register(
+            "fairlead_registrar_provisioned",
+            "Peers that the operator role wrote or removed, by outcome",
+            m.provisioned,
+        );
+        registry.register(
+            "fairlead_registrar_drifted",
+            "Records of marked peers found changed by somebody else",
+            m.drifted,
+        );
+        registry.register("fairlead_registrar_followers", "Streams that follow peers", m.followers);
+        registry.register(
+            "fairlead_registrar_store_refilled",
+            "Times that the store was found empty and filled again",
+            m.refilled,
+        );
+        registry.register(
+            "fairlead_registrar_bindings_restored",
+            "Records of bindings written again after the store lost them",
+            m.restored,
+        );
         metrics
     }
 

@@ -37,7 +37,7 @@ const RECEIPT_NAMES: usize = 1_000;
 pub type RecentPrunes = Vec<(Instant, PeerSelector, Vec<String>)>;
 
 /// A peer as it is now.
-struct Found {
+pub(crate) struct Found {
     peer: Arc<Peer>,
     bindings: Arc<BindingsRecord>,
     source: PeerSource,
@@ -137,23 +137,17 @@ impl Registrar {
         page: &PeerPage,
         entry: impl Fn(&Found) -> Option<T>,
     ) -> Result<Page<T>, Unanswered> {
-        let like = page.like.as_deref().map(regex).transpose()?;
-        let limit = match page.limit {
-            0 => PAGE,
-            limit => limit.min(PAGE),
-        } as usize;
+        let asked = Asked::of(page)?;
         let mut entries = Vec::new();
         let mut after = page.after.clone();
         loop {
             let (names, more) = self.names(after.as_deref()).await.map_err(unable)?;
             after = names.last().cloned().or(after);
-            let wanted =
-                names.into_iter().filter(|name| like.as_ref().is_none_or(|like| like.is_match(name)));
-            let wanted: Vec<String> = wanted.collect();
+            let wanted: Vec<String> = names.into_iter().filter(|name| asked.wants(name)).collect();
             for names in wanted.chunks(LOADS) {
                 for found in self.find(names.to_vec()).await.map_err(unable)? {
                     let Some(one) = entry(&found) else { continue };
-                    if entries.len() == limit {
+                    if entries.len() == asked.limit {
                         return Ok(Page { entries, more: true });
                     }
                     entries.push(one);
@@ -166,7 +160,7 @@ impl Registrar {
     }
 
     /// The next names in order, of sip.conf and of the store's index together, and whether there are more.
-    async fn names(&self, after: Option<&str>) -> Result<(Vec<String>, bool), StoreError> {
+    pub(crate) async fn names(&self, after: Option<&str>) -> Result<(Vec<String>, bool), StoreError> {
         let step = Step::Names { after: after.map(str::to_owned), limit: NAMES };
         let stored = match self.storage.store().run_one(step).await.and_then(Outcome::names) {
             Ok(names) => names,
@@ -202,7 +196,7 @@ impl Registrar {
 
     /// Peers with these names as they are now, in the same order; those that are gone are left out. Nothing is
     /// taken into the cache by being listed.
-    async fn find(&self, names: Vec<String>) -> Result<Vec<Found>, StoreError> {
+    pub(crate) async fn find(&self, names: Vec<String>) -> Result<Vec<Found>, StoreError> {
         let steps = names.iter().map(|name| Step::Load { name: name.clone() }).collect();
         let results = self.storage.store().run(steps).await;
         let mut found = Vec::with_capacity(names.len());
@@ -231,6 +225,10 @@ impl Registrar {
     /// Round trips that only this registrar noted, put into what the store has.
     fn with_held_states(&self, name: &str, stored: Arc<BindingsRecord>) -> Arc<BindingsRecord> {
         let held = self.held(name);
+        // The store has lost what it had; it is written again in a moment.
+        if held.version > stored.version && held.is_live(self.clock.now()) {
+            return held;
+        }
         let newer = |one: &Binding| {
             held.bindings.iter().find(|mine| mine.key == one.key && mine.qualify.at > one.qualify.at)
         };
@@ -255,7 +253,7 @@ impl Registrar {
         Ok(!listed.is_empty())
     }
 
-    fn seen_of<'a>(&'a self, found: &'a Found) -> Seen<'a> {
+    pub(crate) fn seen_of<'a>(&'a self, found: &'a Found) -> Seen<'a> {
         Seen {
             peer: &found.peer,
             bindings: &found.bindings.bindings,
@@ -352,11 +350,33 @@ fn selector(which: PruneSelector) -> PeerSelector {
     }
 }
 
+/// What a page is to hold.
+pub(crate) struct Asked {
+    /// At most so many entries.
+    pub(crate) limit: usize,
+    like: Option<Regex>,
+}
+
+impl Asked {
+    pub(crate) fn of(page: &PeerPage) -> Result<Self, Unanswered> {
+        let limit = match page.limit {
+            0 => PAGE,
+            limit => limit.min(PAGE),
+        };
+        Ok(Asked { limit: limit as usize, like: page.like.as_deref().map(regex).transpose()? })
+    }
+
+    /// Whether a name may be on it.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.like.as_ref().is_none_or(|like| like.is_match(name))
+    }
+}
+
 fn regex(like: &str) -> Result<Regex, Unanswered> {
     let built = RegexBuilder::new(like).size_limit(REGEX_SIZE).build();
     built.map_err(|error| Unanswered::Invalid(format!("the regular expression cannot be read: {error}")))
 }
 
-fn unable(error: StoreError) -> Unanswered {
+pub(crate) fn unable(error: StoreError) -> Unanswered {
     Unanswered::Unable(error.to_string())
 }

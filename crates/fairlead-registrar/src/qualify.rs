@@ -52,6 +52,9 @@ impl Registrar {
     ) -> Result<Answer, AskFailed> {
         let Some(key) = key else {
             self.static_qualify.insert(name.to_owned(), result);
+            if self.followers.is_news(name, "", result) {
+                self.followers.touch(name, false);
+            }
             let notice = Notice::Qualified { by: self.config.me.pod, name: name.to_owned(), result };
             // Other registrars hear it with the next result otherwise.
             let _ = self.storage.store().run_one(Step::Publish(notice)).await;
@@ -60,9 +63,13 @@ impl Registrar {
         let held = self.held(name);
         let before = held.bindings.iter().find(|one| one.key == *key).map(|one| one.qualify);
         let turned = before.is_none_or(|before| before.state != result.state);
+        let news = self.followers.is_news(name, &key.0, result);
         // Where nobody else reads the store, a round trip alone is not worth a write to the disk.
         if !turned && !self.storage.store().keeps_nonces() {
             self.note_here(name, &held, key, result);
+            if news {
+                self.followers.touch(name, false);
+            }
             return Ok(Answer::Done);
         }
         let general = Arc::clone(self.catalog.general());
@@ -78,7 +85,8 @@ impl Registrar {
                 }
                 false => Columns::new(),
             };
-            Some(Change { bindings, columns, told: turned })
+            // Others tell it to those who follow them.
+            Some(Change { bindings, columns, told: turned || news })
         });
         match changed.await {
             Ok(_) => Ok(Answer::Done),

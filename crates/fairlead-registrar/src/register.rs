@@ -1,5 +1,6 @@
 //! A REGISTER: who asks, what changes, one atomic step.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fairlead_location::{Plan, Turned, plan};
@@ -7,7 +8,7 @@ use fairlead_model::ask::{Answer, AskFailed, IdempotencyKey, Refusal, RegisterRe
 use fairlead_model::binding::Binding;
 use fairlead_model::id::UnixMillis;
 use fairlead_model::peer::Peer;
-use fairlead_store::{Bind, BindOutcome, BindingsRecord, NonceUse, Notice, Outcome, Step, StoreError};
+use fairlead_store::{Bind, BindOutcome, BindingsRecord, NonceUse, Outcome, Step, StoreError};
 use tracing::{debug, info};
 
 use crate::auth::Proof;
@@ -51,7 +52,7 @@ impl Registrar {
             Some(_) => None,
             None => match self.prove(request.credentials.as_ref(), peer.as_deref()) {
                 Proof::Holds(nonce) => Some(nonce),
-                other => return self.not_proven(name, was_cached, other).await,
+                other => return self.not_proven(name, request.flow.remote, was_cached, other).await,
             },
         };
         self.count("ok");
@@ -65,9 +66,11 @@ impl Registrar {
     pub(crate) async fn not_proven(
         &self,
         name: &str,
+        from: SocketAddr,
         was_cached: bool,
         proof: Proof,
     ) -> Result<Answer, StoreError> {
+        let is_wrong = matches!(proof, Proof::Wrong);
         let (verdict, answer) = match proof {
             Proof::Holds(_) => return Err(StoreError::Unexpected("a proof that does not hold was wanted")),
             Proof::Challenge { stale } => {
@@ -78,8 +81,17 @@ impl Registrar {
             Proof::Refused(refusal) => ("malformed", Answer::Refused(refusal)),
         };
         self.count(verdict);
+        if is_wrong {
+            // By this it is found who guesses; the name is what the sender wrote, and may be nobody's.
+            debug!(peer = name, %from, "a wrong password, or a name that nobody has");
+        }
         if was_cached {
             let _ = self.storage.store().run_one(Step::Load { name: name.to_owned() }).await?;
+        }
+        // A wrong password likewise, or the difference would tell which names are there.
+        if is_wrong && !self.knows_all().await? {
+            debug!("not all peers are there yet");
+            return Ok(Answer::Refused(self.unavailable()));
         }
         Ok(answer)
     }
@@ -138,13 +150,18 @@ impl Registrar {
                 key: Some(key),
                 now,
             };
-            match self.bind(bind, &plan).await {
+            match self.bind(bind, &record, &plan).await {
                 Ok(BindOutcome::Bound { version }) => {
                     return Ok(self.bound(key, peer, &record, version, plan));
                 }
                 Ok(BindOutcome::Conflict(current)) => {
                     self.metrics.replanned.inc();
-                    record = self.seen(&peer.name, true, current);
+                    record = match self.newer(&peer.name, Arc::clone(&record), current).await {
+                        Ok(record) => record,
+                        // Away just now: with the next attempt that is found out as usual.
+                        Err(error) if error.passes() => record,
+                        Err(error) => return Err(error),
+                    };
                 }
                 // The question itself may have used it, through another registrar: the record then says so.
                 Ok(BindOutcome::NonceUsed) => return Ok(Answer::Challenge { stale: true }),
@@ -157,15 +174,12 @@ impl Registrar {
         Err(StoreError::Overloaded)
     }
 
-    /// The step itself; other registrars hear of it unless only times changed.
-    async fn bind(&self, bind: Bind, plan: &Plan) -> Result<BindOutcome, StoreError> {
-        let told = (!plan.refresh_only).then(|| {
-            Step::Publish(Notice::Bound {
-                by: self.config.me.pod,
-                name: bind.name.clone(),
-                version: bind.version(),
-            })
-        });
+    /// The step itself; other registrars hear of it. Also when only times changed, where there are others: each has to
+    /// know all registrations, should the store lose them together with one of us.
+    async fn bind(&self, bind: Bind, old: &BindingsRecord, plan: &Plan) -> Result<BindOutcome, StoreError> {
+        let quiet = plan.refresh_only;
+        let told = (!quiet || self.storage.store().keeps_nonces())
+            .then(|| Step::Publish(self.bound_notice(&bind, old, quiet)));
         let mut steps = vec![Step::Bind(Box::new(bind))];
         steps.extend(told);
         let mut results = self.storage.store().run(steps).await.into_iter();
@@ -187,6 +201,9 @@ impl Registrar {
         }
         let record = record_after(old, version, plan.bindings, Some(key));
         let pods = self.locations.put(&peer.name, Arc::new(record));
+        if !plan.refresh_only {
+            self.followers.touch(&peer.name, false);
+        }
         if peer.qualify_ms.is_some() {
             self.members.requalify(&pods);
         }

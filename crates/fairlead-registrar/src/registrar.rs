@@ -1,6 +1,6 @@
 //! The registrar as one object.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -14,17 +14,21 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, watch};
 
-use crate::away::Journal;
+use crate::away::{Journal, Losses};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::RegistrarConfig;
 use crate::flows::Strangers;
+use crate::follow::Followers;
+use crate::forgetting::Forgetting;
 use crate::keys::Keys;
+use crate::leaving::Leaving;
 use crate::locations::Locations;
 use crate::members::Members;
 use crate::metrics::Metrics;
 use crate::operator::RecentPrunes;
 use crate::storage::Storage;
+use crate::surroundings::Around;
 
 /// Answers the questions of pods and of the operator. Cheap to share; ends its own tasks when it is dropped.
 pub struct Registrar {
@@ -46,6 +50,13 @@ pub struct Registrar {
     /// Realms of trunks whose challenges were answered.
     pub(crate) realms: Mutex<HashMap<String, (String, std::time::Instant)>>,
     pub(crate) prunes: Mutex<RecentPrunes>,
+    pub(crate) followers: Followers,
+    pub(crate) forgetting: Forgetting,
+    /// Names of which somebody did not say that he has forgotten them.
+    pub(crate) unheard: Mutex<HashSet<String>>,
+    pub(crate) around: Around,
+    pub(crate) losses: Losses,
+    pub(crate) leaving: Leaving,
     pub(crate) briefing_version: AtomicU64,
     /// Something that a briefing says has changed.
     pub(crate) rebrief: Notify,
@@ -82,6 +93,12 @@ impl Registrar {
             static_qualify: DashMap::new(),
             realms: Mutex::default(),
             prunes: Mutex::default(),
+            followers: Followers::default(),
+            forgetting: Forgetting::default(),
+            unheard: Mutex::default(),
+            around: Around::default(),
+            losses: Losses::default(),
+            leaving: Leaving::default(),
             briefing_version: AtomicU64::new(0),
             rebrief: Notify::new(),
             metrics: Metrics::new(metrics),
@@ -140,10 +157,11 @@ impl Registrar {
 
     /// Keeps a realtime peer that was found.
     async fn take_in(&self, name: &str, row: Arc<Columns>) -> Arc<Peer> {
+        let marked = fairlead_store::marked::mark_of(&row).is_some();
         let peer = self.catalog.keep(name, row);
         let addresses = peer.static_address().map(|address| address.ip()).into_iter().collect();
         // Were this lost, the slow pass over all peers would index it.
-        let _ = self.storage.store().run_one(Step::Index { name: name.to_owned(), addresses }).await;
+        let _ = self.storage.store().run_one(Step::Index { name: name.to_owned(), addresses, marked }).await;
         if !peer.has_secret() || peer.insecure.invite {
             self.rebrief.notify_one();
         }
@@ -156,6 +174,17 @@ impl Registrar {
             && let Some(ours) = self.locations.get(name)
         {
             return ours;
+        }
+        for binding in &record.bindings {
+            self.strangers.forget(&binding.flow);
+        }
+        // An older answer overtook a newer one, or the store has lost what it had.
+        if let Some(held) = self.locations.get(name)
+            && record.version < held.version
+            && held.is_live(self.clock.now())
+        {
+            self.losses.suspect(name);
+            return held;
         }
         if is_peer {
             let pods = self.locations.put(name, Arc::clone(&record));

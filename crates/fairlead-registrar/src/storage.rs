@@ -1,16 +1,18 @@
 //! The store as the registrar uses it: what must go on while it is away goes on in memory, and is written later.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fairlead_model::id::CallRef;
-use fairlead_store::{MemoryStore, NonceUse, Outcome, Step, Store, StoreError};
+use fairlead_model::id::{CallRef, PodRef};
+use fairlead_store::{MemoryStore, NonceUse, Occupy, Outcome, Slot, Step, Store, StoreError};
 use parking_lot::Mutex;
 use tracing::warn;
 
 /// How many steps are kept to be done later; more are dropped, and said so.
 const LATER_MAX: usize = 200_000;
+/// How many steps go together when there are many.
+const BATCH: usize = 128;
 
 /// The store and its stand-in.
 pub struct Storage {
@@ -106,6 +108,12 @@ impl Storage {
                 Step::Occupy(wish)
             }
             step @ (Step::Release { .. } | Step::SetUsage { .. }) => step,
+            // A Redis that comes back empty gets the calls of the pods on our streams from here.
+            step @ (Step::WriteCheckpoint(_) | Step::EndCheckpoint { .. })
+                if self.store.keeps_nonces() && !matches!(outcome, Outcome::Fenced { .. }) =>
+            {
+                step
+            }
             _ => return,
         };
         // The stand-in cannot be away; were it full, limits would be looser while the store is away.
@@ -149,6 +157,56 @@ impl Storage {
         }
     }
 
+    /// What the store knows of the calls of a pod that came to us, for the time without it.
+    pub async fn learn_calls_of(&self, pod: PodRef) -> Result<(), StoreError> {
+        let Outcome::Calls(calls) = self.store.run_one(Step::CallsOf { pod }).await? else { return Ok(()) };
+        for calls in calls.chunks(BATCH) {
+            let steps = calls.iter().map(|&call| Step::CheckpointOf { call });
+            let steps = steps.chain(calls.iter().map(|&call| Step::PeersOf { call }));
+            let mut peers = BTreeSet::new();
+            for result in self.store.run(steps.collect()).await {
+                match result? {
+                    Outcome::Checkpoint(Some(record)) if record.owner == pod => {
+                        self.stand_in.run_one(Step::WriteCheckpoint(record)).await?;
+                    }
+                    Outcome::Names(names) => peers.extend(names),
+                    _ => {}
+                }
+            }
+            let peers: Vec<String> = peers.into_iter().collect();
+            let steps = peers.iter().map(|peer| Step::Slots { peer: peer.clone() });
+            for (peer, slots) in peers.iter().zip(self.store.run(steps.collect()).await) {
+                for slot in slots?.slots()?.into_iter().filter(|slot| slot.pod == pod) {
+                    self.stand_in.run_one(occupied(peer.clone(), slot)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A pod left our streams: its calls are known elsewhere from now on.
+    pub fn forget_calls_of(&self, pod: PodRef) {
+        self.stand_in.forget_calls_of(pod);
+    }
+
+    /// The store has lost all calls: those of the pods on our streams are written again.
+    pub async fn refill_calls(&self) -> Result<(), StoreError> {
+        let (slots, records) = self.stand_in.calls();
+        let slots = slots.into_iter().map(|(peer, slot)| occupied(peer, slot));
+        let records = records.into_iter().map(|record| Step::WriteCheckpoint(Box::new(record)));
+        let steps: Vec<Step> = slots.chain(records).collect();
+        for steps in steps.chunks(BATCH) {
+            for result in self.store.run(steps.to_vec()).await {
+                match result {
+                    Err(error) if error.passes() => return Err(error),
+                    Err(error) => warn!(%error, "a call cannot be written again"),
+                    Ok(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// How many steps wait for the store.
     pub fn waiting(&self) -> usize {
         self.later.lock().steps.len()
@@ -187,6 +245,12 @@ impl Later {
         self.next += 1;
         self.steps.insert(about, (self.next, step));
     }
+}
+
+/// The step that writes a slot as it is.
+fn occupied(peer: String, slot: Slot) -> Step {
+    let Slot { call, pod, usage } = slot;
+    Step::Occupy(Box::new(Occupy { peer, call, pod, limit: 0, usage, living: Vec::new() }))
 }
 
 /// Steps that may be done in memory while the store is away.

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use fairlead_model::ask::{Answer, Ask, AskFailed, AskRef, Envelope};
 use fairlead_model::id::PodRef;
-use fairlead_model::member::Member;
+use fairlead_model::member::{Member, Role};
 use fairlead_proto::link::{Down, RegistrarPort, Up};
 use fairlead_store::{Notice, Step, StoreError};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-use tracing::{Instrument, debug, info};
+use tracing::{Instrument, debug, info, warn};
 
 use crate::registrar::Registrar;
 
@@ -24,7 +24,11 @@ const UNDER_WAY: usize = 8_192;
 /// How many answers that are ready at the same time go down together.
 const TOGETHER: usize = 256;
 /// How long a pod that attaches waits for the cluster's keys.
-const KEYS_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+const KEYS_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long a registrar that has just started may need to reach its store.
+const PRESENCE_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
+/// How long the answers to what a pod has asked may take when its stream is to end.
+const LAST_ANSWERS: std::time::Duration = std::time::Duration::from_secs(1);
 
 type Answered = (AskRef, Result<Answer, AskFailed>);
 
@@ -32,6 +36,22 @@ type Answered = (AskRef, Result<Answer, AskFailed>);
 impl RegistrarPort for Registrar {
     async fn attach(&self, who: Member, up: mpsc::Receiver<Up>) -> Result<mpsc::Receiver<Down>, AskFailed> {
         let registrar = self.me.upgrade().ok_or(AskFailed::Unreachable)?;
+        if self.leaving.is_closing() {
+            return Err(AskFailed::Unreachable);
+        }
+        // A certificate proves a role and not which pod of it. So at least no relay takes the place of a signaling pod,
+        // whose calls and flows would be looked for there.
+        if let Some(known) = self.members.role_of(who.pod).filter(|role| *role != who.role) {
+            warn!(pod = %who.pod, says = who.role.word(), is = known.word(), "a pod attaches as another one");
+            return Err(AskFailed::Unknown);
+        }
+        if !self.is_ready() && !self.store_is_present() {
+            tokio::time::sleep(PRESENCE_WAIT).await;
+        }
+        // Without keys nothing can be answered: another registrar may have them.
+        if !self.is_ready() && !self.store_is_present() {
+            return Err(AskFailed::Unreachable);
+        }
         if tokio::time::timeout(KEYS_WAIT, self.wait_until_ready()).await.is_err() {
             return Err(AskFailed::Unreachable);
         }
@@ -39,6 +59,8 @@ impl RegistrarPort for Registrar {
         let now = self.clock.now();
         let who = Member { seen: now, ..who };
         let number = self.members.attach(who.clone(), down.clone());
+        // Whoever asks two registrars at once leaves one of them, maybe at this very moment.
+        let stream = Stream { registrar: Arc::clone(&registrar), pod: who.pod, number };
         self.join(who.clone()).await;
         if let Some(briefing) = self.briefing() {
             let version = briefing.version;
@@ -48,13 +70,36 @@ impl RegistrarPort for Registrar {
         }
         self.rebrief.notify_one();
         info!(pod = %who.name, role = who.role.word(), "a pod is on our stream");
+        if who.role == Role::Signaling {
+            let registrar = Arc::clone(&registrar);
+            tokio::spawn(async move {
+                if let Err(error) = registrar.storage.learn_calls_of(who.pod).await {
+                    debug!(%error, "calls of a pod are not known here");
+                }
+            });
+        }
         tokio::spawn(async move {
             registrar.serve(who.pod, up, down).await;
-            registrar.members.detach(who.pod, number);
-            registrar.rebrief.notify_one();
+            drop(stream);
             info!(pod = %who.name, "the stream of a pod ended");
         });
         Ok(to_pod)
+    }
+}
+
+/// A pod is attached for as long as this lives.
+struct Stream {
+    registrar: Arc<Registrar>,
+    pod: PodRef,
+    number: u64,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.registrar.members.detach(self.pod, self.number) {
+            self.registrar.storage.forget_calls_of(self.pod);
+        }
+        self.registrar.rebrief.notify_one();
     }
 }
 
@@ -75,7 +120,12 @@ impl Registrar {
     async fn serve(self: &Arc<Self>, pod: PodRef, mut up: mpsc::Receiver<Up>, down: mpsc::Sender<Down>) {
         let mut under_way: FuturesUnordered<BoxFuture<'static, Answered>> = FuturesUnordered::new();
         let mut traces = Vec::new();
+        let mut closing = self.leaving.watch();
+        let mut until: Option<Instant> = None;
         loop {
+            if until.is_some_and(|until| under_way.is_empty() || until <= Instant::now()) {
+                return;
+            }
             // Everything that is ready at this moment goes down together.
             let ready = async {
                 let first = under_way.next().await?;
@@ -94,7 +144,18 @@ impl Registrar {
                         return;
                     }
                 }
-                next = up.recv() => match next {
+                () = closed(&mut closing), if until.is_none() => {
+                    // What has arrived is answered; what is still on its way is asked again elsewhere.
+                    until = Some(Instant::now() + LAST_ANSWERS);
+                    while let Ok(last) = up.try_recv() {
+                        if let Up::Asks(asks) = last {
+                            let answers = asks.into_iter().map(|ask| Arc::clone(self).answer(pod, ask, None));
+                            under_way.extend(answers.map(|answer| Box::pin(answer) as BoxFuture<'static, Answered>));
+                        }
+                    }
+                }
+                () = tokio::time::sleep(LAST_ANSWERS), if until.is_some() => return,
+                next = up.recv(), if until.is_none() => match next {
                     Some(Up::Asks(asks)) => {
                         let mut refused = Vec::new();
                         for envelope in asks {
@@ -191,8 +252,15 @@ impl Registrar {
             members: self.members.living(now),
             general: self.catalog.general().general(),
             trusted: self.catalog.trusted(),
+            surroundings: (*self.around.now()).clone(),
         }))
     }
+}
+
+/// Waits until streams are to end.
+async fn closed(closing: &mut tokio::sync::watch::Receiver<bool>) {
+    // The sender lives as long as the registrar that waits.
+    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 fn take_trace(traces: &mut Vec<(AskRef, String)>, id: AskRef) -> Option<String> {

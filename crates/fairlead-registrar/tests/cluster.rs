@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bed::*;
-use fairlead_model::ask::{Answer, Ask, Usage};
+use fairlead_model::ask::{Answer, Ask, AskFailed, Usage};
 use fairlead_model::id::{CallRef, PodRef, ShardRef};
 use fairlead_model::member::Role;
 use fairlead_model::operator::{PeerPage, PeerSource, PruneSelector, UnregisterOutcome};
 use fairlead_model::peer::Peer;
+use fairlead_proto::link::RegistrarPort;
 use fairlead_proto::operator::PeersPort;
 use fairlead_registrar::Registrar;
-use fairlead_store::{RedisSettings, RedisStore, Step, Store};
+use fairlead_store::{MemoryStore, RedisSettings, RedisStore, Step, Store};
 use server::Server;
+use tokio::sync::mpsc;
 
 const ANN: (&str, &str) = ("201", "198.51.100.7:40000");
 
@@ -44,17 +46,6 @@ async fn two(server: &Server, peers: Vec<Peer>) -> Two {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let (a, b) = (Pod::attach(&one, 1).await, Pod::attach(&two, 2).await);
     Two { one, two, a, b, store }
-}
-
-/// Waits until something holds, at most this long.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..200 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("{what}");
 }
 
 async fn row(store: &RedisStore, name: &str) -> fairlead_store::Columns {
@@ -225,16 +216,33 @@ async fn a_packet_at_another_pod_moves_the_flow_there_once_in_five_seconds() {
         store.run_one(Step::Load { name: "202".into() }).await.unwrap().loaded().unwrap().1.bindings.clone()
     };
     let seen = b.flow("198.51.100.8:40001");
-    assert_eq!(b.ask(1, Ask::MoveFlow { flow: seen }).await, Ok(Answer::Done));
+    let there = Ok(Answer::Located(Some(fairlead_model::flow::Hop::Flow(seen))));
+    assert_eq!(b.ask(1, Ask::MoveFlow { flow: seen }).await, there);
     let moved = bindings().await.remove(0);
     assert_eq!((moved.flow, moved.generation), (seen, 1));
     let located = b.ask(2, Ask::Locate { peer: "202".into(), key: moved.key.clone() }).await;
     assert_eq!(located, Ok(Answer::Located(Some(fairlead_model::flow::Hop::Flow(seen)))));
     let back = a.flow("198.51.100.8:40001");
-    a.ask(3, Ask::MoveFlow { flow: back }).await.unwrap();
+    let damped = a.ask(3, Ask::MoveFlow { flow: back }).await;
+    assert!(matches!(damped, Ok(Answer::Refused(_))), "to be asked again soon: {damped:?}");
     assert_eq!(bindings().await.remove(0).flow, seen, "damped");
     let stranger = b.flow("203.0.113.77:1");
     assert_eq!(b.ask(4, Ask::MoveFlow { flow: stranger }).await, Ok(Answer::Done));
+}
+
+#[tokio::test]
+async fn a_source_that_nobody_knew_before_it_registered_moves_its_flow_at_once() {
+    let server = Server::start();
+    let Two { mut a, mut b, one: _one, two: _two, store } = two(&server, vec![phone("202")]).await;
+    let at_b = b.flow("198.51.100.8:40001");
+    assert_eq!(b.ask(1, Ask::MoveFlow { flow: at_b }).await, Ok(Answer::Done));
+    contacts(&a.registers("202", "198.51.100.8:40001", 1).await);
+    // The other registrar hears of it by the store's news.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let there = Ok(Answer::Located(Some(fairlead_model::flow::Hop::Flow(at_b))));
+    assert_eq!(b.ask(2, Ask::MoveFlow { flow: at_b }).await, there);
+    let record = store.run_one(Step::Load { name: "202".into() }).await.unwrap().loaded().unwrap().1;
+    assert_eq!(record.bindings[0].flow, at_b);
 }
 
 #[tokio::test]
@@ -366,4 +374,18 @@ async fn without_redis_refreshes_and_calls_go_on_and_everything_comes_back() {
     assert_eq!(contacts(&a.registers("202", "198.51.100.8:40009", 300).await).len(), 1);
     let shown = one.list_peers(PeerPage::default()).await.unwrap().entries;
     assert!(shown.iter().any(|view| view.name == "301" && view.address.is_some()));
+}
+
+#[tokio::test]
+async fn a_pod_of_another_role_does_not_take_the_place_of_one_that_is_there() {
+    let registrar = registrar(Arc::new(MemoryStore::new()), 1, Vec::new());
+    let signaling = Pod::attach(&registrar, 7).await;
+    let (_up, from_us) = mpsc::channel(16);
+    let relay = registrar.attach(member(7, Role::Media), from_us).await;
+    assert_eq!(relay.err(), Some(AskFailed::Unknown));
+    let (_up, from_us) = mpsc::channel(16);
+    assert!(registrar.attach(member(1, Role::Media), from_us).await.is_err(), "nor that of the registrar");
+    // The pod itself may come again.
+    drop(signaling);
+    Pod::attach(&registrar, 7).await;
 }

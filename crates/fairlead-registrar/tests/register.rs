@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bed::*;
 use fairlead_model::ask::{Answer, Ask, Contacts, Credentials};
 use fairlead_model::peer::Peer;
+use fairlead_proto::provisioning::ProvisioningPort;
 use fairlead_store::{MemoryStore, Step, Store};
 
 async fn lab(peers: Vec<Peer>) -> (Arc<MemoryStore>, Arc<fairlead_registrar::Registrar>, Pod) {
@@ -45,6 +46,36 @@ async fn a_wrong_password_and_an_unknown_name_get_the_same_answer() {
     }
     assert_eq!(status(&answers[0]), 403);
     assert_eq!(answers[0], answers[1]);
+}
+
+#[tokio::test]
+async fn until_all_peers_are_written_nobody_is_called_unknown_nor_told_that_a_password_is_wrong() {
+    let store = Arc::new(MemoryStore::new());
+    let registrar = registrar_that_awaits_peers(store, 900, vec![phone("201"), phone("202")]);
+    let mut pod = Pod::attach(&registrar, 1).await;
+    let wrongly = async |pod: &mut Pod, user: &str| {
+        let credentials = answer(&pod.challenge(), user, "wrong", "REGISTER", "sip:lab", 1);
+        let request = register(pod.flow("198.51.100.7:40000"), user, 1, Some(credentials));
+        pod.ask(1, Ask::Register(Box::new(request))).await
+    };
+    for user in ["201", "nobody"] {
+        let Ok(Answer::Refused(refusal)) = wrongly(&mut pod, user).await else { panic!("{user}") };
+        assert_eq!(refusal.status, 503, "{user}");
+        assert!(refusal.retry_after.is_some_and(|seconds| (5..=30).contains(&seconds)), "{refusal:?}");
+    }
+    let phone = ("201", "198.51.100.7:40000");
+    contacts(&pod.registers("201", phone.1, 2).await);
+    contacts(&pod.registers("202", "198.51.100.8:40000", 2).await);
+    assert_eq!(status(&pod.calls(7, phone, "nobody").await), 503);
+    assert_eq!(targets(&pod.calls(8, phone, "202").await).len(), 1, "who is there can be called");
+
+    registrar.set_complete(true).await.unwrap();
+    for user in ["201", "nobody"] {
+        assert_eq!(status(&wrongly(&mut pod, user).await), 403, "{user}");
+    }
+    assert_eq!(status(&pod.calls(9, phone, "nobody").await), 404);
+    registrar.set_complete(false).await.unwrap();
+    assert_eq!(status(&wrongly(&mut pod, "nobody").await), 503);
 }
 
 #[tokio::test]

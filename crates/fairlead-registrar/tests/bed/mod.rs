@@ -20,16 +20,11 @@ use tokio::sync::mpsc;
 pub const REALM: &str = "lab";
 
 pub fn member(pod: u64, role: Role) -> Member {
+    let (name, grpc) = (format!("{}-{pod}", role.word()), "127.0.0.1:1".parse().unwrap());
     Member {
-        pod: PodRef(pod),
-        name: format!("{}-{pod}", role.word()),
-        role,
-        grpc: "127.0.0.1:1".parse().unwrap(),
-        started: UnixMillis(1),
         seen: UnixMillis(0),
-        draining: false,
-        load: 0,
         version: "test".to_owned(),
+        ..Member::started(PodRef(pod), name, role, grpc, UnixMillis(1))
     }
 }
 
@@ -52,6 +47,24 @@ pub fn registrar(store: Arc<dyn Store>, number: u64, peers: Vec<Peer>) -> Arc<Re
         ..RegistrarConfig::new(member(number, Role::Registrar))
     };
     Registrar::new(store, config, general(), peers, &mut Registry::default())
+}
+
+/// One beside an operator role.
+pub fn registrar_that_awaits_peers(store: Arc<dyn Store>, number: u64, peers: Vec<Peer>) -> Arc<Registrar> {
+    let config =
+        RegistrarConfig { await_peers: true, ..RegistrarConfig::new(member(number, Role::Registrar)) };
+    Registrar::new(store, config, general(), peers, &mut Registry::default())
+}
+
+/// Waits until something holds, ten seconds at most.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..200 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{what}");
 }
 
 /// A signaling pod on a registrar's stream.
@@ -81,6 +94,18 @@ impl Pod {
             waiting: HashMap::new(),
             random: number << 32,
         }
+    }
+
+    /// Like [`Pod::attach`]; `None` when it is refused.
+    pub async fn try_attach(registrar: &Arc<Registrar>, number: u64) -> Option<()> {
+        let (_up, from_us) = mpsc::channel(16);
+        registrar.attach(member(number, Role::Signaling), from_us).await.ok().map(drop)
+    }
+
+    /// Whether the registrar ends the stream within a few seconds.
+    pub async fn ends(&mut self) -> bool {
+        let ended = async { while self.down.recv().await.is_some() {} };
+        tokio::time::timeout(Duration::from_secs(5), ended).await.is_ok()
     }
 
     pub async fn beat(&self) {

@@ -27,7 +27,7 @@ pub use serve::{CONNECTIONS, LAST_REQUESTS, serve};
 
 /// Binds, and says which address was meant when that fails.
 pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address)
+    TcpListener::bind(crate::listen::usable(address))
         .await
         .map_err(|cause| std::io::Error::new(cause.kind(), format!("could not listen on {address}: {cause}")))
 }

@@ -6,10 +6,12 @@
 
 pub mod build;
 pub mod common;
+pub mod diagnosis;
 pub mod drain;
 pub mod health;
 pub mod http;
 pub mod identity;
+pub mod listen;
 pub mod metrics;
 pub mod settings;
 pub mod telemetry;

@@ -127,6 +127,12 @@ pub enum SettingError {
         /// What it may be.
         allowed: &'static str,
     },
+    /// The value of a variable is no UTF-8.
+    #[error("{name} in the environment is not UTF-8")]
+    NoText {
+        /// The variable.
+        name: String,
+    },
     /// The file names something that no role knows.
     #[error("{key} in {file} is no setting; allowed are the names that `fairlead print settings` lists")]
     Unknown {

@@ -104,7 +104,9 @@ pub struct Telemetry {
 impl Telemetry {
     /// Turns on logs and, if wanted, traces. To be called inside the runtime, once.
     pub fn start(settings: &TelemetrySettings, who: &Identity) -> Result<Self, TelemetryError> {
-        let filter = EnvFilter::builder().parse(&settings.log.0).map_err(TelemetryError::Filter)?;
+        // The watcher of kube repeats what the operator role says once, at each attempt; who wants that can ask for it.
+        let filter = format!("kube_runtime::watcher=error,{}", settings.log.0);
+        let filter = EnvFilter::builder().parse(filter).map_err(TelemetryError::Filter)?;
         let provider =
             settings.otlp_endpoint.as_ref().map(|to| provider(to, settings.trace_share, who)).transpose()?;
         let traces = provider.as_ref().map(|provider| {

@@ -148,3 +148,17 @@ fn every_part_of_this_crate_reads_with_nothing_but_defaults() {
     fairlead_runtime::telemetry::TelemetrySettings::read(&layers).unwrap();
     fairlead_runtime::common::CommonSettings::read(&layers).unwrap();
 }
+
+#[cfg(unix)]
+#[test]
+fn a_variable_of_ours_that_is_no_text_is_named_and_one_of_others_is_not_asked() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    let read = |name: &str| {
+        let variable = (OsString::from(name), OsString::from_vec(vec![b'2', 0xff, b's']));
+        Layers::new().with_os_environment([variable]).map(|_| ()).map_err(|failed| failed.to_string())
+    };
+    assert_eq!(read("FAIRLEAD_WAIT"), Err("FAIRLEAD_WAIT in the environment is not UTF-8".to_owned()));
+    assert_eq!(read("LS_COLORS"), Ok(()));
+}

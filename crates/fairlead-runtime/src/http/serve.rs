@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -40,7 +41,12 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let open = GracefulShutdown::new();
     while let Some((stream, place)) = next(&listener, &places, &stop).await {
-        let service = router.clone().map_request(|request: Request<Incoming>| request.map(Body::new));
+        // For those who count by address.
+        let from = stream.peer_addr().ok().map(ConnectInfo);
+        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
+            from.map(|from| request.extensions_mut().insert(from));
+            request.map(Body::new)
+        });
         let (builder, watcher) = (builder.clone(), open.watcher());
         tokio::spawn(async move {
             let _place = place;

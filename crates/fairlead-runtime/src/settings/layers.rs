@@ -1,6 +1,7 @@
 //! Where values come from, weakest first: default, file, environment, flag.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
@@ -8,6 +9,9 @@ use super::{Setting, SettingError, Table};
 
 /// The longest settings file that is read, bytes.
 const FILE_LIMIT: u64 = 1 << 20;
+
+/// What names of our variables begin with.
+const PREFIX: &str = "FAIRLEAD_";
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,17 +54,32 @@ impl Layers {
     }
 
     /// With the environment of this process.
-    pub fn with_process_environment(self) -> Self {
-        // Variables that are no Unicode cannot be ours.
-        let ours = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        self.with_environment(ours)
+    pub fn with_process_environment(self) -> Result<Self, SettingError> {
+        self.with_os_environment(std::env::vars_os())
+    }
+
+    /// With these variables as [`Self::with_environment`] takes them. One of ours whose value is no UTF-8 is an error:
+    /// without a word its default would count.
+    pub fn with_os_environment(
+        self,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, SettingError> {
+        // A name that is no UTF-8 is none of ours.
+        let named = variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        let ours = named
+            .filter(|(name, _)| name.starts_with(PREFIX))
+            .map(|(name, value)| match value.into_string() {
+                Ok(value) => Ok((name, value)),
+                Err(_) => Err(SettingError::NoText { name }),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(self.with_environment(ours))
     }
 
     /// With these variables; only those that begin with `FAIRLEAD_` are kept. Others of that kind that are no setting
     /// are no error: Kubernetes makes variables for every Service of that name.
     pub fn with_environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.environment.extend(variables.into_iter().filter(|(name, _)| name.starts_with("FAIRLEAD_")));
+        self.environment.extend(variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)));
         self
     }
 

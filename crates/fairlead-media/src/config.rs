@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use fairlead_model::id::PodRef;
 
+use crate::slices::NoSlice;
+
 /// How long a port behind a Service stays silent towards an address that it has not heard: long enough for a phone that
 /// opens its flow at the answer, short enough for two relays that face each other.
 pub const HEAR_LIMIT: Duration = Duration::from_secs(3);
@@ -15,15 +17,20 @@ pub const HEAR_LIMIT: Duration = Duration::from_secs(3);
 pub struct Config {
     /// The incarnation of this pod; replies name it.
     pub pod: PodRef,
-    /// UDP ports. Each even one carries RTP, the odd one after it RTCP.
-    pub ports: RangeInclusive<u16>,
-    /// Worker threads; 0 for one per core. Never more than there are even ports.
+    /// UDP ports. Each even one carries RTP, the odd one after it RTCP. A pod that owns none (and why) runs all the same,
+    /// says so, and takes no session.
+    pub ports: Result<RangeInclusive<u16>, NoSlice>,
+    /// Worker threads; 0 for one per core, as far as each then has four even ports. Never more than there are even ports.
     pub workers: usize,
     /// Where it binds and what it writes into SDP, by network. The one with the empty name is the default.
     pub networks: Vec<Network>,
+    /// Where no address is given or told, its own is written into SDP. Behind a Service nobody outside could use that.
+    pub own_address: bool,
     /// Behind a Service: be silent towards an address until it was heard, but no longer than this (see [`HEAR_LIMIT`]).
     /// `None` with hostNetwork or routable pods.
     pub hear_before_speak: Option<Duration>,
+    /// A heard flow that nothing else is sent to for this long is kept alive.
+    pub keep_alive: Duration,
     /// A session that nobody renews for this long ends.
     pub renew_within: Duration,
     /// How long what still comes for a stream that ended is recognised and dropped.
@@ -59,14 +66,16 @@ impl Config {
     pub fn new(pod: PodRef, ports: RangeInclusive<u16>) -> Self {
         Config {
             pod,
-            ports,
+            ports: Ok(ports),
             workers: 0,
             networks: vec![Network {
                 name: String::new(),
                 v4: Some(Place { bind: Ipv4Addr::UNSPECIFIED, advertise: None }),
                 v6: Some(Place { bind: Ipv6Addr::UNSPECIFIED, advertise: None }),
             }],
+            own_address: true,
             hear_before_speak: None,
+            keep_alive: Duration::from_secs(15),
             renew_within: Duration::from_secs(120),
             former: Duration::from_secs(30),
             max_sessions: 50_000,
@@ -74,8 +83,8 @@ impl Config {
     }
 
     /// The even ports, each with an odd one after it that is in the range too.
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = u16> {
-        let (first, last) = (*self.ports.start(), *self.ports.end());
+    pub(crate) fn pairs(ports: &RangeInclusive<u16>) -> impl Iterator<Item = u16> + use<> {
+        let (first, last) = (*ports.start(), *ports.end());
         (first..=last).filter(move |port| port % 2 == 0 && *port < last)
     }
 }

@@ -15,6 +15,12 @@ pub(crate) struct Reason {
     reason: &'static str,
 }
 
+/// How sessions of a drain went.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Outcome {
+    outcome: &'static str,
+}
+
 /// Which order, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Ordered {
@@ -27,6 +33,7 @@ pub(crate) struct Ordered {
 pub(crate) struct Metrics {
     pub sessions: Gauge,
     pub ports: Gauge,
+    pub address_known: Gauge,
     pub received: Counter,
     pub received_bytes: Counter,
     pub sent: Counter,
@@ -38,6 +45,7 @@ pub(crate) struct Metrics {
     dropped: Family<Reason, Counter>,
     ended: Family<Reason, Counter>,
     orders: Family<Ordered, Counter>,
+    drained: Family<Outcome, Counter>,
 }
 
 impl Metrics {
@@ -45,6 +53,16 @@ impl Metrics {
         let media = registry.sub_registry_with_prefix("fairlead_media");
         media.register("sessions", "Relay sessions now", self.sessions.clone());
         media.register("ports", "Ports that carry RTP", self.ports.clone());
+        media.register(
+            "address_known",
+            "Whether the relay has an address that the world can reach; without one no call is sent here",
+            self.address_known.clone(),
+        );
+        media.register(
+            "drain_sessions",
+            "Sessions of a drain: there at its start, ended in peace, cut at its end",
+            self.drained.clone(),
+        );
         media.register("packets_received", "Datagrams received on relay ports", self.received.clone());
         media.register_with_unit(
             "received",
@@ -86,6 +104,10 @@ impl Metrics {
 
     pub fn ended(&self, reason: &'static str) {
         self.ended.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub fn drained(&self, outcome: &'static str, sessions: u64) {
+        self.drained.get_or_create(&Outcome { outcome }).inc_by(sessions);
     }
 
     pub fn ordered(&self, order: &'static str, result: &'static str) {

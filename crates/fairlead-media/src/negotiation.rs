@@ -100,7 +100,8 @@ impl Negotiation {
             let mut sides = [from, from.other()].map(|side| {
                 let media = media_of(&order, side);
                 let signalled = if side == from {
-                    facts.signalled(media, &facts.payloads, facts.mux)
+                    // Its port stands in the answer: until then nothing can come from it.
+                    Signalled { untold: true, ..facts.signalled(media, &facts.payloads, facts.mux) }
                 } else {
                     // Its answer will say more. What it may send until then is what it is offered.
                     Signalled {

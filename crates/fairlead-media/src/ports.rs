@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use fairlead_model::surroundings::{MediaAddress, reach};
 use parking_lot::RwLock;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -29,9 +30,14 @@ pub(crate) struct PortPair {
 pub(crate) struct Places {
     /// Each address that ports are bound to, once.
     pub binds: Vec<IpAddr>,
-    first: u16,
-    last: u16,
-    networks: RwLock<Vec<Network>>,
+    /// `None`: this pod owns no ports.
+    range: Option<(u16, u16)>,
+    /// As it was started.
+    networks: Vec<Network>,
+    /// Where nothing else is known, the machine's own address will do.
+    own_address: bool,
+    /// What it was told at run time.
+    told: RwLock<Vec<MediaAddress>>,
     /// Addresses of this machine that were written into SDP because nothing else was configured; few.
     found: RwLock<Vec<IpAddr>>,
 }
@@ -47,9 +53,12 @@ pub(crate) struct Place {
 
 /// Opens every port. Those in use by somebody else are left out with a warning.
 pub(crate) fn open(config: &Config) -> Result<(Places, Vec<Vec<PortPair>>), StartError> {
-    let (first, last) = (*config.ports.start(), *config.ports.end());
-    let pairs: Vec<u16> = config.pairs().collect();
-    if pairs.is_empty() {
+    let range = config.ports.as_ref().ok().map(|ports| (*ports.start(), *ports.end()));
+    let pairs: Vec<u16> =
+        config.ports.as_ref().map(|ports| Config::pairs(ports).collect()).unwrap_or_default();
+    if let Some((first, last)) = range
+        && pairs.is_empty()
+    {
         return Err(StartError::NoPair(first, last));
     }
     let mut binds: Vec<IpAddr> = Vec::new();
@@ -67,11 +76,9 @@ pub(crate) fn open(config: &Config) -> Result<(Places, Vec<Vec<PortPair>>), Star
     if binds.is_empty() {
         return Err(StartError::NoAddress);
     }
-    let workers = match config.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    };
-    let mut owned: Vec<Vec<PortPair>> = (0..workers.min(pairs.len())).map(|_| Vec::new()).collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut owned: Vec<Vec<PortPair>> =
+        (0..workers(config.workers, cores, pairs.len())).map(|_| Vec::new()).collect();
     let count = owned.len();
     for (at, &port) in pairs.iter().enumerate() {
         for (bind, &address) in binds.iter().enumerate() {
@@ -88,11 +95,30 @@ pub(crate) fn open(config: &Config) -> Result<(Places, Vec<Vec<PortPair>>), Star
         }
     }
     owned.retain(|ports| !ports.is_empty());
-    if owned.is_empty() {
+    if let Some((first, last)) = range
+        && owned.is_empty()
+    {
         return Err(StartError::AllTaken { first, last });
     }
-    let networks = RwLock::new(networks);
-    Ok((Places { binds, first, last, networks, found: RwLock::default() }, owned))
+    let places = Places {
+        binds,
+        range,
+        networks,
+        own_address: config.own_address,
+        told: RwLock::default(),
+        found: RwLock::default(),
+    };
+    Ok((places, owned))
+}
+
+/// How many workers there are. One that has a single port could not open a call between two phones behind one address: both
+/// would wait on it. Unless somebody says a number, each therefore has some ports.
+fn workers(wanted: usize, cores: usize, pairs: usize) -> usize {
+    const PAIRS_OF_A_WORKER: usize = 4;
+    match wanted {
+        0 => cores.min((pairs / PAIRS_OF_A_WORKER).max(1)).min(pairs),
+        wanted => wanted.min(pairs),
+    }
 }
 
 /// A wildcard that is known as an address of this very machine is bound to that address: else the kernel would choose
@@ -150,36 +176,81 @@ fn udp(address: IpAddr, port: u16) -> io::Result<UdpSocket> {
 }
 
 impl Places {
-    /// Changes what is written into SDP from now on. No port is bound anew: a network goes on where it was, a new one
-    /// where it says if that is bound, else where the default one is.
-    pub fn readvertise(&self, mut networks: Vec<Network>) {
-        let mut known = self.networks.write();
-        for network in &mut networks {
-            let before = known.iter().find(|known| known.name == network.name).or(known.first());
-            if let (Some(place), Some(before)) = (&mut network.v4, before.and_then(|before| before.v4))
-                && !self.binds.contains(&place.bind.into())
-            {
-                place.bind = before.bind;
-            }
-            if let (Some(place), Some(before)) = (&mut network.v6, before.and_then(|before| before.v6))
-                && !self.binds.contains(&place.bind.into())
-            {
-                place.bind = before.bind;
-            }
-        }
-        *known = networks;
+    /// Writes these addresses into SDP from now on, instead of those that it was started with; per network and family.
+    /// No port is bound anew: a network goes on where it was, one that is new where the default one is.
+    pub fn tell(&self, told: Vec<MediaAddress>) {
+        *self.told.write() = told;
     }
 
-    /// Where a side of `network` is served in a family. The address for SDP, when none is configured, is that from
-    /// which packets to `near` leave.
-    pub fn place(&self, network: &str, ipv6: bool, near: IpAddr) -> Option<Place> {
-        let place = {
-            let networks = self.networks.read();
-            networks.iter().find(|known| known.name == network)?.place(ipv6)?
+    /// Whether there is an address in any network.
+    pub fn is_known(&self) -> bool {
+        let places = |network: &Network| [network.place(false), network.place(true)];
+        let given = |network| places(network).into_iter().flatten().any(|place| place.advertise.is_some());
+        let is_of_use =
+            |told: &MediaAddress| self.bound_place(&told.network, told.address.is_ipv6()).is_some();
+        self.own_address || self.networks.iter().any(given) || self.told.read().iter().any(is_of_use)
+    }
+
+    /// All addresses that may be written, with the address that the sockets behind them are bound to.
+    pub fn advertised(&self) -> Vec<(IpAddr, IpAddr)> {
+        let mut all = Vec::new();
+        let mut add = |address: IpAddr, bind: IpAddr| {
+            if !all.contains(&(address, bind)) {
+                all.push((address, bind));
+            }
         };
+        let told = self.told.read();
+        for told in told.iter() {
+            if let Some(place) = self.bound_place(&told.network, told.address.is_ipv6()) {
+                add(told.address, place.bind);
+            }
+        }
+        for network in &self.networks {
+            for (place, ipv6) in [(network.place(false), false), (network.place(true), true)] {
+                let replaced =
+                    told.iter().any(|told| told.network == network.name && told.address.is_ipv6() == ipv6);
+                if let Some(place) = place.filter(|_| !replaced)
+                    && let Some(address) = place.advertise
+                {
+                    add(address, place.bind);
+                }
+            }
+        }
+        all
+    }
+
+    /// What a network was started with in a family; a new one is where the default one is.
+    fn bound_place(&self, network: &str, ipv6: bool) -> Option<crate::config::Place<IpAddr>> {
+        let known = self.networks.iter().find(|known| known.name == network);
+        let place = match known {
+            Some(known) => known.place(ipv6)?,
+            None => crate::config::Place { advertise: None, ..self.networks.first()?.place(ipv6)? },
+        };
+        self.binds.contains(&place.bind).then_some(place)
+    }
+
+    /// Where a side of `network` is served in a family, when its other end is at `near`. What was told counts first; the
+    /// longest prefix that holds `near` decides, what is told for no prefix in particular is for all others.
+    pub fn place(&self, network: &str, ipv6: bool, near: IpAddr) -> Option<Place> {
+        let near = near.to_canonical();
+        let told = self.told.read();
+        let of_network = || told.iter().filter(|told| told.network == network);
+        if of_network().next().is_none() && !self.networks.iter().any(|known| known.name == network) {
+            return None;
+        }
+        let place = self.bound_place(network, ipv6)?;
         let bind = self.binds.iter().position(|&bind| bind == place.bind)?;
-        let advertise = match place.advertise {
+        let mut best: Option<(u8, IpAddr)> = None;
+        for told in of_network().filter(|told| told.address.is_ipv6() == ipv6) {
+            if let Some(fit) = reach(&told.destinations, near)
+                && best.is_none_or(|(known, _)| fit > known)
+            {
+                best = Some((fit, told.address));
+            }
+        }
+        let advertise = match best.map(|(_, address)| address).or(place.advertise) {
             Some(address) => address,
+            None if !self.own_address => return None,
             None if !place.bind.is_unspecified() => place.bind,
             None => self.leaving(near, ipv6)?,
         };
@@ -212,20 +283,43 @@ impl Places {
     /// A remote address as this machine reaches it, and whether it is a port of this very relay: a call that went out
     /// and came back. Such packets take the short way, whatever stands between the pod and the address that it advertises.
     pub fn reach(&self, remote: SocketAddr) -> (SocketAddr, bool) {
-        if !(self.first..=self.last).contains(&remote.port()) {
+        if !self.range.is_some_and(|(first, last)| (first..=last).contains(&remote.port())) {
             return (remote, false);
         }
-        let bind = {
-            let networks = self.networks.read();
-            networks.iter().filter_map(|network| network.place(remote.is_ipv6())).find_map(|place| {
-                (place.advertise == Some(remote.ip()) || place.bind == remote.ip()).then_some(place.bind)
-            })
-        };
+        let started = self.networks.iter().filter_map(|network| network.place(remote.is_ipv6()));
+        let bind = started
+            .filter(|place| place.advertise == Some(remote.ip()) || place.bind == remote.ip())
+            .map(|place| place.bind)
+            .next()
+            .or_else(|| {
+                let told = self.told.read();
+                let told = told.iter().find(|told| told.address == remote.ip())?;
+                Some(self.bound_place(&told.network, remote.is_ipv6())?.bind)
+            });
         match bind {
             Some(bind) if !bind.is_unspecified() => (SocketAddr::new(bind, remote.port()), true),
             Some(IpAddr::V4(_)) => (SocketAddr::new(Ipv4Addr::LOCALHOST.into(), remote.port()), true),
             Some(IpAddr::V6(_)) => (SocketAddr::new(Ipv6Addr::LOCALHOST.into(), remote.port()), true),
             None => (remote, self.found.read().contains(&remote.ip())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::workers;
+
+    #[test]
+    fn many_cores_do_not_leave_a_worker_with_a_single_port() {
+        // The chart's default: ten pairs a pod.
+        for cores in 1..=128 {
+            let count = workers(0, cores, 10);
+            assert!(10 / count >= 4, "{cores} cores: {count} workers");
+        }
+        assert_eq!(workers(0, 8, 200), 8);
+        assert_eq!(workers(0, 8, 2), 1);
+        assert_eq!(workers(0, 8, 0), 0);
+        assert_eq!(workers(8, 2, 10), 8, "as somebody says");
+        assert_eq!(workers(8, 2, 3), 3);
     }
 }

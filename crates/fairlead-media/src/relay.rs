@@ -1,32 +1,35 @@
-//! The relay as others see it: orders in, replies and events out.
+//! The relay as others see it: orders in, replies and events out. `relay/orders.rs` carries the orders out.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fairlead_model::id::{AttemptRef, CallRef, PodRef, ShardRef};
 use fairlead_model::relay::{
-    Described, RelayEvent, RelayOrder, RelayRefused, RelayReply, SdpOrder, SessionRef, SessionStatistics,
+    RelayEvent, RelayOrder, RelayRefused, RelayReply, SessionRef, SessionStatistics,
 };
+use fairlead_model::surroundings::MediaAddress;
 use fairlead_proto::link::RelayPort;
 use fairlead_proto::operator::{SessionsPort, Unanswered};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use rtp::Settings;
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
-use crate::config::{Config, Network, StartError};
+use crate::config::{Config, StartError};
+use crate::hairpin::{self, Arrival, Hairpin};
 use crate::metrics::Metrics;
-use crate::negotiation::{Negotiation, Planned};
+use crate::negotiation::Negotiation;
 use crate::ports::{self, Places};
-use crate::session::{Change, NotChanged, StreamPorts};
 use crate::wake::Wake;
 use crate::worker::{Birth, Command, QUEUE, Worker};
 
 mod ending;
+mod orders;
 
 /// Events that a watcher may be behind.
 const WATCH_QUEUE: usize = 1_024;
@@ -44,6 +47,9 @@ struct Inner {
     pod: PodRef,
     places: Places,
     workers: Vec<Handle>,
+    /// Each port for RTP with the address it is bound to.
+    ports: Vec<(IpAddr, u16)>,
+    hairpin: Arc<Hairpin>,
     sessions: Mutex<HashMap<SessionRef, Arc<Known>>>,
     ended: Mutex<Ended>,
     watchers: Mutex<Vec<mpsc::Sender<RelayEvent>>>,
@@ -90,13 +96,18 @@ impl Relay {
         let (places, owned) = ports::open(config)?;
         let metrics = Metrics::default();
         metrics.register(registry);
+        metrics.address_known.set(i64::from(places.is_known()));
         metrics.ports.set(owned.iter().map(Vec::len).sum::<usize>().try_into().unwrap_or(i64::MAX));
         let settings = Settings {
             hear_before_speak: config.hear_before_speak,
+            keep_alive: config.keep_alive,
             former: config.former,
             ..Settings::default()
         };
         let (silent, fallen_silent) = mpsc::unbounded_channel();
+        let hairpin = Arc::new(Hairpin::default());
+        let opened = owned.iter().flatten();
+        let ports = opened.filter_map(|pair| Some((*places.binds.get(pair.bind)?, pair.port))).collect();
         let mut workers = Vec::with_capacity(owned.len());
         for (index, ports) in owned.into_iter().enumerate() {
             let (commands, orders) = sync_channel(QUEUE);
@@ -106,6 +117,7 @@ impl Relay {
                 binds: places.binds.len(),
                 settings,
                 wake: wake.clone(),
+                hairpin: hairpin.clone(),
                 commands: orders,
                 silent: silent.clone(),
                 metrics: metrics.clone(),
@@ -126,6 +138,8 @@ impl Relay {
             pod: config.pod,
             places,
             workers,
+            ports,
+            hairpin,
             sessions: Mutex::default(),
             ended: Mutex::default(),
             watchers: Mutex::default(),
@@ -161,7 +175,9 @@ impl Relay {
 
     /// Takes no new session from now on. Those that are there go on.
     pub fn drain(&self) {
-        self.inner.draining.store(true, Ordering::Release);
+        if !self.inner.draining.swap(true, Ordering::AcqRel) {
+            self.inner.metrics.drained("at_start", self.load().into());
+        }
     }
 
     /// It takes no new session.
@@ -175,10 +191,47 @@ impl Relay {
         self.inner.watchers.lock().clear();
     }
 
-    /// Writes other addresses into SDP from now on; sessions that are there keep theirs. No port is bound anew: a
-    /// network goes on where it was, a new one where it says if that is bound, else where the default one is.
-    pub fn readvertise(&self, networks: Vec<Network>) {
-        self.inner.places.readvertise(networks);
+    /// Where the world reaches it, as found out at run time: written into SDP from now on instead of what it was
+    /// started with, per network and family; sessions that are there keep what they have said. No port is bound anew: a
+    /// network goes on where it was, a new one where the default one is.
+    pub fn tell_addresses(&self, told: Vec<MediaAddress>) {
+        self.inner.places.tell(told);
+        self.inner.metrics.address_known.set(i64::from(self.knows_address()));
+    }
+
+    /// It has an address that it may write into SDP.
+    pub fn knows_address(&self) -> bool {
+        self.inner.places.is_known()
+    }
+
+    /// It has ports of its own.
+    pub fn has_ports(&self) -> bool {
+        !self.inner.workers.is_empty()
+    }
+
+    /// Whether a new session has a chance here.
+    pub fn is_of_use(&self) -> bool {
+        self.has_ports() && self.knows_address() && !self.is_draining()
+    }
+
+    /// Sends a packet to each of its own ports by the addresses that phones are told: what it was sent to, and which
+    /// port it came in at.
+    pub(crate) async fn try_ports(&self) -> (Vec<SocketAddr>, Vec<Arrival>) {
+        let inner = &self.inner;
+        let mut aims: Vec<SocketAddr> = Vec::new();
+        for (address, bind) in inner.places.advertised() {
+            let of_it = inner.ports.iter().filter(|(bound, _)| *bound == bind);
+            aims.extend(of_it.map(|(_, port)| SocketAddr::new(address, *port)));
+        }
+        aims.truncate(hairpin::MOST);
+        let arrived = inner.hairpin.try_all(&aims).await;
+        (aims, arrived)
+    }
+
+    /// The process ends now: those who watch are told no more, and what is still there is counted as cut.
+    pub fn end(&self) {
+        self.inner.metrics.drained("cut", self.load().into());
+        self.end_watches();
     }
 }
 
@@ -234,222 +287,6 @@ fn word(refused: &RelayRefused) -> &'static str {
         RelayRefused::UnknownSession => "unknown_session",
         RelayRefused::Busy => "busy",
         RelayRefused::Unreachable => "unreachable",
-    }
-}
-
-impl Inner {
-    async fn offer(&self, order: SdpOrder) -> Result<Described, RelayRefused> {
-        let session = order.session;
-        loop {
-            let known = self.known_or_new(session)?;
-            let mut negotiation = known.negotiation.lock().await;
-            if negotiation.closed {
-                continue;
-            }
-            let described = self.offered(order, &mut negotiation).await;
-            if negotiation.worker.is_none() {
-                // Nothing came of it, so it never was.
-                negotiation.closed = true;
-                self.forget(session, &known);
-            }
-            return described;
-        }
-    }
-
-    async fn offered(
-        &self,
-        order: SdpOrder,
-        negotiation: &mut Negotiation,
-    ) -> Result<Described, RelayRefused> {
-        let (change, draft) = match negotiation.offer(order, &self.places)? {
-            Planned::Again(described) => return Ok(described),
-            Planned::Change(change, draft) => (change, draft),
-        };
-        let ports = match negotiation.worker {
-            Some(worker) => self.change(worker, *change).await?,
-            None => {
-                let (worker, ports) = self.settle(*change).await?;
-                negotiation.worker = Some(worker);
-                ports
-            }
-        };
-        negotiation.described(self.pod, *draft, &ports)
-    }
-
-    async fn answer(&self, order: SdpOrder) -> Result<Described, RelayRefused> {
-        let known = self.known(order.session)?;
-        let mut negotiation = known.negotiation.lock().await;
-        let worker =
-            negotiation.worker.filter(|_| !negotiation.closed).ok_or(RelayRefused::UnknownSession)?;
-        let (change, draft) = match negotiation.answer(order, &self.places)? {
-            Planned::Again(described) => return Ok(described),
-            Planned::Change(change, draft) => (change, draft),
-        };
-        let ports = self.change(worker, *change).await?;
-        let described = negotiation.described(self.pod, *draft, &ports)?;
-        self.metrics.narrowed.inc_by(described.narrowed.into());
-        Ok(described)
-    }
-
-    async fn withdraw(&self, session: SessionRef) -> Result<RelayReply, RelayRefused> {
-        let known = self.known(session)?;
-        let mut negotiation = known.negotiation.lock().await;
-        let worker =
-            negotiation.worker.filter(|_| !negotiation.closed).ok_or(RelayRefused::UnknownSession)?;
-        if let Some(change) = negotiation.withdraw(session) {
-            self.change(worker, change).await?;
-        }
-        Ok(RelayReply::Done { missing: Vec::new() })
-    }
-
-    async fn delete(&self, session: SessionRef) -> Result<RelayReply, RelayRefused> {
-        let Ok(known) = self.known(session) else {
-            let ended = self.ended.lock().statistics.get(&session).cloned();
-            return Ok(match ended {
-                Some(statistics) => RelayReply::Statistics(statistics),
-                None => RelayReply::Done { missing: vec![session] },
-            });
-        };
-        match self.end(session, &known, "deleted").await? {
-            Some(statistics) => Ok(RelayReply::Statistics(statistics)),
-            None => Ok(RelayReply::Done { missing: vec![session] }),
-        }
-    }
-
-    /// Ends a session by our own will.
-    async fn end(
-        &self,
-        session: SessionRef,
-        known: &Arc<Known>,
-        reason: &'static str,
-    ) -> Result<Option<SessionStatistics>, RelayRefused> {
-        let mut negotiation = known.negotiation.lock().await;
-        let Some(worker) = negotiation.worker.filter(|_| !negotiation.closed) else { return Ok(None) };
-        // `None`: it has just fallen silent, and its last words are on their way.
-        let statistics = self.ask(worker, |reply| Command::Close(session, reply)).await?;
-        negotiation.closed = true;
-        self.forget(session, known);
-        if let Some(statistics) = &statistics {
-            self.over(session, worker, statistics.clone(), reason);
-        }
-        Ok(statistics)
-    }
-
-    async fn query(&self, session: SessionRef) -> Result<SessionStatistics, RelayRefused> {
-        // To look at a session is not to want it.
-        let known = self.sessions.lock().get(&session).cloned().ok_or(RelayRefused::UnknownSession)?;
-        let worker = known.negotiation.lock().await.worker.ok_or(RelayRefused::UnknownSession)?;
-        self.ask(worker, |reply| Command::Query(session, reply)).await?.ok_or(RelayRefused::UnknownSession)
-    }
-
-    fn renew(&self, sessions: Vec<SessionRef>) -> RelayReply {
-        let missing = sessions.into_iter().filter(|session| self.known(*session).is_err()).collect();
-        RelayReply::Done { missing }
-    }
-
-    /// A session that is there. Whoever gives an order for it still wants it.
-    fn known(&self, session: SessionRef) -> Result<Arc<Known>, RelayRefused> {
-        let known = self.sessions.lock().get(&session).cloned().ok_or(RelayRefused::UnknownSession)?;
-        *known.renewed.lock() = Instant::now();
-        Ok(known)
-    }
-
-    fn known_or_new(&self, session: SessionRef) -> Result<Arc<Known>, RelayRefused> {
-        let mut sessions = self.sessions.lock();
-        if let Some(known) = sessions.get(&session) {
-            *known.renewed.lock() = Instant::now();
-            return Ok(known.clone());
-        }
-        if self.draining.load(Ordering::Acquire) || sessions.len() >= self.max_sessions {
-            return Err(RelayRefused::Busy);
-        }
-        let known =
-            Arc::new(Known { renewed: Mutex::new(Instant::now()), negotiation: AsyncMutex::default() });
-        sessions.insert(session, known.clone());
-        self.metrics.sessions.set(sessions.len().try_into().unwrap_or(i64::MAX));
-        Ok(known)
-    }
-
-    fn forget(&self, session: SessionRef, known: &Arc<Known>) {
-        let mut sessions = self.sessions.lock();
-        if sessions.get(&session).is_some_and(|other| Arc::ptr_eq(other, known)) {
-            sessions.remove(&session);
-        }
-        self.metrics.sessions.set(sessions.len().try_into().unwrap_or(i64::MAX));
-    }
-
-    /// A worker has ended a session: its statistics are kept a while.
-    fn over(&self, session: SessionRef, worker: usize, statistics: SessionStatistics, reason: &'static str) {
-        if let Some(handle) = self.workers.get(worker) {
-            handle.sessions.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.metrics.ended(reason);
-        let mut ended = self.ended.lock();
-        if ended.statistics.insert(session, statistics).is_none() {
-            ended.order.push_back(session);
-        }
-        while ended.order.len() > ENDED_KEPT {
-            if let Some(oldest) = ended.order.pop_front() {
-                ended.statistics.remove(&oldest);
-            }
-        }
-    }
-
-    /// Opens a session at the worker with the fewest, or at another when that one has no port for it.
-    async fn settle(&self, change: Change) -> Result<(usize, Vec<StreamPorts>), RelayRefused> {
-        let mut order: Vec<usize> = (0..self.workers.len()).collect();
-        order.sort_by_key(|&at| {
-            self.workers.get(at).map_or(0, |worker| worker.sessions.load(Ordering::Relaxed))
-        });
-        let mut refused = RelayRefused::NoPort;
-        for worker in order {
-            match self.change(worker, change.clone()).await {
-                Ok(ports) => {
-                    if let Some(handle) = self.workers.get(worker) {
-                        handle.sessions.fetch_add(1, Ordering::Relaxed);
-                    }
-                    return Ok((worker, ports));
-                }
-                Err(why) => refused = why,
-            }
-        }
-        Err(refused)
-    }
-
-    async fn change(&self, worker: usize, change: Change) -> Result<Vec<StreamPorts>, RelayRefused> {
-        let changed = self.ask(worker, |reply| Command::Change(Box::new(change), reply)).await?;
-        changed.map_err(|not| match not {
-            NotChanged::NoPort => RelayRefused::NoPort,
-            NotChanged::Unknown => RelayRefused::UnknownSession,
-        })
-    }
-
-    async fn ask<T>(
-        &self,
-        worker: usize,
-        command: impl FnOnce(oneshot::Sender<T>) -> Command,
-    ) -> Result<T, RelayRefused> {
-        let handle = self.workers.get(worker).ok_or(RelayRefused::Unreachable)?;
-        let (reply, replied) = oneshot::channel();
-        let commands = handle.commands.as_ref().ok_or(RelayRefused::Unreachable)?;
-        commands.try_send(command(reply)).map_err(|failed| match failed {
-            TrySendError::Full(_) => RelayRefused::Busy,
-            TrySendError::Disconnected(_) => RelayRefused::Unreachable,
-        })?;
-        handle.wake.wake();
-        replied.await.map_err(|_| RelayRefused::Unreachable)
-    }
-
-    fn tell(&self, event: &RelayEvent) {
-        self.watchers.lock().retain(|watcher| match watcher.try_send(event.clone()) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-            // Its stream ends here, so that it knows that it missed something.
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.metrics.watchers_lost.inc();
-                false
-            }
-        });
     }
 }
 

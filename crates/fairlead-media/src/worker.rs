@@ -19,6 +19,7 @@ use rustix::event::epoll;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::batch::{Batch, Outgoing, overflowed};
+use crate::hairpin::Hairpin;
 use crate::metrics::Metrics;
 use crate::ports::PortPair;
 use crate::session::{Change, NotChanged, Session, StreamPorts};
@@ -70,6 +71,7 @@ pub(crate) struct Worker {
     sessions: HashMap<SessionRef, Session>,
     poll: OwnedFd,
     wake: Arc<Wake>,
+    hairpin: Arc<Hairpin>,
     commands: Receiver<Command>,
     silent: mpsc::UnboundedSender<Silent>,
     counts: Counts,
@@ -95,6 +97,7 @@ pub(crate) struct Birth {
     pub binds: usize,
     pub settings: Settings,
     pub wake: Arc<Wake>,
+    pub hairpin: Arc<Hairpin>,
     pub commands: Receiver<Command>,
     /// Bounded by the number of sessions: each is in it once at most.
     pub silent: mpsc::UnboundedSender<Silent>,
@@ -123,6 +126,7 @@ impl Worker {
             sessions: HashMap::new(),
             poll,
             wake: birth.wake,
+            hairpin: birth.hairpin,
             commands: birth.commands,
             silent: birth.silent,
             counts: Counts {
@@ -213,9 +217,16 @@ impl Worker {
     /// Decides on what was received of one socket.
     fn decide(&mut self, batch: &Batch, first: usize, port: PortId, rtcp: bool) {
         let now = Instant::now();
+        let hairpin = self.hairpin.is_open();
         for datagram in batch.received().iter().skip(first) {
             self.counts.received += 1;
             self.counts.bytes += u64::from(datagram.length);
+            if hairpin
+                && let Some(pair) = self.ports.get(port.0 as usize)
+                && self.hairpin.notice(pair.port + u16::from(rtcp), batch.bytes(datagram))
+            {
+                continue;
+            }
             match self.streams.packet(now, port, rtcp, datagram.from, batch.bytes(datagram)) {
                 Verdict::Forward { port, rtcp, to } => self.outgoing.push(Outgoing {
                     socket: port.0 * 2 + u32::from(rtcp),

@@ -4,10 +4,11 @@
 
 mod common;
 
-use common::{Phone, Scene, at, audio_of, config, order, sdp};
-use fairlead_media::{Config, Network, Place};
+use common::{Phone, Scene, at, audio_of, config, order, sdp, told};
+use fairlead_media::{Config, Network, Place, Slices};
 use fairlead_model::id::Side;
 use fairlead_model::relay::{RelayOrder, RelayRefused};
+use fairlead_model::surroundings::MediaAddress;
 
 #[tokio::test]
 async fn audio_passes_both_ways_and_every_packet_is_counted() {
@@ -113,13 +114,84 @@ async fn each_network_has_its_own_address() {
     b.send(for_b);
     assert_eq!(a.hear(), Some((b.ssrc, 1, for_a)));
     // What is written changes at run time, for sessions from then on.
-    config.networks[0].v4 =
-        Some(Place { bind: [127, 0, 30, 16].into(), advertise: Some([203, 0, 113, 1].into()) });
-    scene.relay.readvertise(config.networks);
+    scene.relay.tell_addresses(vec![told("203.0.113.1", &[])]);
     let session = scene.session();
     let offered =
         scene.offer(order(session, Side::A, &Phone::new("127.0.0.1:0").sdp(), &a, &b)).await.unwrap();
     assert_eq!(audio_of(&offered.sdp).ip(), at("203.0.113.1:1").ip());
+}
+
+#[tokio::test]
+async fn the_longest_prefix_that_holds_the_other_end_decides_which_address_is_said() {
+    let mut scene = Scene::new(&config("127.0.30.27", 20_000, 10));
+    scene.relay.tell_addresses(vec![
+        told("203.0.113.1", &[]),
+        told("10.0.0.1", &["10.0.0.0/8", "192.168.0.0/16"]),
+        told("10.7.0.1", &["10.7.0.0/16"]),
+        MediaAddress { network: "inside".to_owned(), ..told("10.99.0.1", &[]) },
+    ]);
+    for (signalling, network, said) in [
+        ("198.51.100.1", "", "203.0.113.1"),
+        ("10.1.2.3", "", "10.0.0.1"),
+        ("192.168.1.1", "", "10.0.0.1"),
+        ("10.7.1.1", "", "10.7.0.1"),
+        ("10.7.1.1", "inside", "10.99.0.1"),
+    ] {
+        let (a, mut b) = (Phone::new("127.0.0.1:0"), Phone::new("127.0.0.1:0"));
+        b.media.signalling = signalling.parse().unwrap();
+        b.media.network = network.to_owned();
+        let session = scene.session();
+        let offered = scene.offer(order(session, Side::A, &a.sdp(), &a, &b)).await.unwrap();
+        assert_eq!(audio_of(&offered.sdp).ip().to_string(), said, "{signalling} {network}");
+        scene.delete(session).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_session_keeps_the_address_that_it_has_said() {
+    let mut scene = Scene::new(&config("127.0.30.28", 20_000, 10));
+    scene.relay.tell_addresses(vec![told("203.0.113.1", &[])]);
+    let (a, b) = (Phone::new("127.0.0.1:0"), Phone::new("127.0.0.1:0"));
+    let session = scene.session();
+    scene.offer(order(session, Side::A, &a.sdp(), &a, &b)).await.unwrap();
+    scene.relay.tell_addresses(vec![told("203.0.113.2", &[])]);
+    let for_a = scene.answer(order(session, Side::B, &b.sdp(), &a, &b)).await.unwrap();
+    let again = scene.offer(order(session, Side::A, &sdp(a.says, "a=sendonly\r\n"), &a, &b)).await.unwrap();
+    assert_eq!(audio_of(&again.sdp).ip(), at("203.0.113.1:1").ip());
+    assert_eq!(audio_of(&for_a.sdp).ip(), at("203.0.113.1:1").ip());
+    let other = scene.session();
+    let offered = scene.offer(order(other, Side::A, &b.sdp(), &b, &a)).await.unwrap();
+    assert_eq!(audio_of(&offered.sdp).ip(), at("203.0.113.2:1").ip());
+}
+
+#[tokio::test]
+async fn one_that_awaits_its_address_never_says_its_own() {
+    let mut scene = Scene::new(&Config { own_address: false, ..config("127.0.30.29", 20_000, 10) });
+    let (a, b) = (Phone::new("127.0.0.1:0"), Phone::new("127.0.0.1:0"));
+    let session = scene.session();
+    assert!(!scene.relay.is_of_use());
+    assert_eq!(scene.metric("fairlead_media_address_known"), 0);
+    let refused = scene.offer(order(session, Side::A, &a.sdp(), &a, &b)).await;
+    assert_eq!(refused, Err(RelayRefused::NoPort), "another relay may have one");
+    scene.relay.tell_addresses(vec![told("203.0.113.1", &[])]);
+    assert!(scene.relay.is_of_use());
+    assert_eq!(scene.metric("fairlead_media_address_known"), 1);
+    let offered = scene.offer(order(session, Side::A, &a.sdp(), &a, &b)).await.unwrap();
+    assert_eq!(audio_of(&offered.sdp).ip(), at("203.0.113.1:1").ip());
+    scene.relay.tell_addresses(Vec::new());
+    assert!(!scene.relay.is_of_use(), "it was taken away again");
+}
+
+#[tokio::test]
+async fn one_without_ports_lives_and_is_of_no_use() {
+    let slices: Slices = "30000+20x2".parse().unwrap();
+    let mut scene = Scene::new(&Config { ports: slices.of("media-2"), ..config("127.0.30.30", 20_000, 10) });
+    assert!(!scene.relay.is_of_use() && scene.relay.turns().await);
+    assert_eq!(scene.metric("fairlead_media_ports"), 0);
+    let (a, b) = (Phone::new("127.0.0.1:0"), Phone::new("127.0.0.1:0"));
+    let session = scene.session();
+    let refused = scene.offer(order(session, Side::A, &a.sdp(), &a, &b)).await;
+    assert_eq!(refused, Err(RelayRefused::NoPort));
 }
 
 #[tokio::test]

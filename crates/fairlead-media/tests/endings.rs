@@ -123,4 +123,10 @@ async fn a_relay_that_drains_takes_no_new_session_and_keeps_those_it_has() {
     a.send(for_a);
     assert!(b.hear().is_some());
     scene.offer(order(session, Side::A, &sdp(a.says, "a=sendonly\r\n"), &a, &b)).await.unwrap();
+    let drained = |outcome| format!("fairlead_media_drain_sessions_total{{outcome=\"{outcome}\"}}");
+    assert_eq!((scene.metric(&drained("at_start")), scene.metric(&drained("in_peace"))), (1, 0));
+    scene.delete(session).await.unwrap();
+    assert_eq!((scene.metric(&drained("in_peace")), scene.relay.load()), (1, 0));
+    scene.relay.end();
+    assert_eq!(scene.metric(&drained("cut")), 0);
 }

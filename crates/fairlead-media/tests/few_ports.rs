@@ -211,7 +211,7 @@ async fn a_thousand_calls_through_ten_ports() {
 #[tokio::test]
 async fn no_port_is_a_clear_refusal_and_leaves_nothing_behind() {
     let mut scene = Scene::new(&config("127.0.30.9", 20_000, 2));
-    let (a, b) = (Phone::behind_nat("127.0.0.1:0"), Phone::new("127.0.0.2:0"));
+    let (a, b) = (Phone::new("127.0.0.2:0"), Phone::behind_nat("127.0.0.1:0"));
     let first = scene.session();
     scene.offer(order(first, Side::A, &a.sdp(), &a, &b)).await.unwrap();
     let second = scene.session();
@@ -221,6 +221,73 @@ async fn no_port_is_a_clear_refusal_and_leaves_nothing_behind() {
     assert_eq!(scene.metric("fairlead_media_orders_total{order=\"offer\",result=\"no_port\"}"), 1);
     scene.delete(first).await;
     scene.offer(order(second, Side::A, &a.sdp(), &a, &b)).await.unwrap();
+}
+
+#[tokio::test]
+async fn callers_behind_one_nat_that_hear_it_ring_take_no_port_from_each_other() {
+    let mut scene = Scene::new(&Config { workers: 1, ..config("127.0.30.15", 20_000, 8) });
+    let mut trunks: Vec<_> = (0..20).map(|_| Phone::new("127.0.0.2:0")).collect();
+    let callers: Vec<_> = (0..20).map(|_| Phone::behind_nat("127.0.0.1:0")).collect();
+    let mut ringing = Vec::new();
+    for (caller, trunk) in callers.iter().zip(&trunks) {
+        let session = scene.session();
+        let described = scene.offer(order(session, Side::A, &caller.sdp(), caller, trunk)).await.unwrap();
+        ringing.push((session, audio_of(&described.sdp)));
+    }
+    // Phones of the same NAT ring as well, on all ports but the last.
+    for caller in &callers[..3] {
+        let callee = Phone::behind_nat("127.0.0.1:0");
+        let session = scene.session();
+        scene.offer(order(session, Side::A, &caller.sdp(), caller, &callee)).await.unwrap();
+    }
+    let callee = Phone::behind_nat("127.0.0.1:0");
+    let session = scene.session();
+    let refused = scene.offer(order(session, Side::A, &callers[4].sdp(), &callers[4], &callee)).await;
+    assert_eq!(refused, Err(RelayRefused::NoPort));
+    // The last is for who is answered, one after the other.
+    let mut answered = callers;
+    for ((caller, trunk), (session, for_trunk)) in answered.iter_mut().zip(&mut trunks).zip(ringing) {
+        let described = scene.answer(order(session, Side::B, &trunk.sdp(), caller, trunk)).await.unwrap();
+        let for_caller = audio_of(&described.sdp);
+        caller.send(for_caller);
+        caller.send(for_caller);
+        assert_eq!(trunk.hear().map(|(ssrc, ..)| ssrc), Some(caller.ssrc));
+        trunk.send(for_trunk);
+        assert_eq!(caller.hear().map(|(ssrc, ..)| ssrc), Some(trunk.ssrc));
+    }
+}
+
+#[tokio::test]
+async fn each_stream_of_a_caller_behind_a_nat_has_its_own_port() {
+    let mut scene = Scene::new(&Config { workers: 1, ..config("127.0.30.16", 20_000, 8) });
+    let (mut a, mut b) = (Phone::behind_nat("127.0.0.1:0"), Phone::new("127.0.0.2:0"));
+    let (mut a_video, mut b_video) = (Phone::new("127.0.0.1:0"), Phone::new("127.0.0.2:0"));
+    // No port is without a stream, so the two begin on the same one.
+    for _ in 0..4 {
+        let session = scene.session();
+        scene.offer(order(session, Side::A, &a.sdp(), &a, &b)).await.unwrap();
+    }
+    let video = |port: u16| format!("m=video {port} RTP/AVP 0\r\n");
+    let session = scene.session();
+    let offer = sdp(a.says, &video(4_002));
+    let described = scene.offer(order(session, Side::A, &offer, &a, &b)).await.unwrap();
+    let answer = sdp(b.says, &video(b_video.says.port()));
+    let answered = scene.answer(order(session, Side::B, &answer, &a, &b)).await.unwrap();
+    let ports = |body: &[u8]| -> Vec<_> {
+        let description = sdp::Description::parse(body).unwrap();
+        description.streams().iter().map(|stream| stream.rtp().unwrap()).collect()
+    };
+    let (for_b, for_a) = (ports(&described.sdp), ports(&answered.sdp));
+    assert_ne!(for_a[0], for_a[1], "both are waited for from one address");
+    for (phone, other, at, back) in
+        [(&mut a, &mut b, for_a[0], for_b[0]), (&mut a_video, &mut b_video, for_a[1], for_b[1])]
+    {
+        phone.send(at);
+        phone.send(at);
+        assert_eq!(other.hear().map(|(ssrc, ..)| ssrc), Some(phone.ssrc));
+        other.send(back);
+        assert_eq!(phone.hear().map(|(ssrc, ..)| ssrc), Some(other.ssrc));
+    }
 }
 
 fn open_files() -> usize {
@@ -285,4 +352,64 @@ async fn behind_a_service_a_port_is_silent_until_it_has_heard() {
     tokio::time::sleep(Duration::from_millis(1_000)).await;
     c.send(for_c);
     assert!(quiet.hear().is_some());
+}
+
+#[tokio::test]
+async fn a_flow_on_hold_is_kept_alive_with_empty_datagrams_and_both_hear_at_the_first_packet() {
+    let config = Config {
+        hear_before_speak: Some(Duration::from_secs(3)),
+        keep_alive: Duration::from_secs(3),
+        // One port, so that packets are taken in the order in which they were sent.
+        ..config("127.0.30.31", 20_000, 2)
+    };
+    let mut scene = Scene::new(&config);
+    let (mut a, mut b) = (Phone::new("127.0.0.1:0"), Phone::new("127.0.0.2:0"));
+    let (session, for_a, for_b) = scene.call(&a, &b).await.unwrap();
+    for _ in 0..2 {
+        a.send(for_a);
+        b.send(for_b);
+    }
+    assert!(a.hear().is_some() && b.hear().is_some());
+    // B was heard after A's first packet, which is why that one was not sent on.
+    while a.hear().is_some() || b.hear().is_some() {}
+    scene.offer(order(session, Side::A, &sdp(a.says, "a=inactive\r\n"), &a, &b)).await.unwrap();
+    scene.answer(order(session, Side::B, &sdp(b.says, "a=inactive\r\n"), &a, &b)).await.unwrap();
+    // RFC 6263 section 4.1: no octet, so no sequence number and nothing that could be lost.
+    a.socket.set_read_timeout(Some(Duration::from_secs(6))).unwrap();
+    assert_eq!(a.socket.recv_from(&mut [0; 64]).unwrap(), (0, for_a));
+    b.socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    assert_eq!(b.socket.recv_from(&mut [0; 64]).unwrap(), (0, for_b));
+    scene.offer(order(session, Side::A, &a.sdp(), &a, &b)).await.unwrap();
+    scene.answer(order(session, Side::B, &b.sdp(), &a, &b)).await.unwrap();
+    a.send(for_a);
+    assert_eq!(b.hear(), Some((a.ssrc, 3, for_b)));
+    b.send(for_b);
+    assert_eq!(a.hear(), Some((b.ssrc, 3, for_a)));
+    let statistics = scene.query(session).await;
+    assert!(
+        statistics.streams.iter().all(|stream| (stream.packets, stream.lost) == (3, 0)),
+        "{statistics:?}"
+    );
+}
+
+#[tokio::test]
+async fn two_phones_that_are_masqueraded_hear_each_other_only_when_their_setting_says_so() {
+    let config =
+        Config { hear_before_speak: Some(Duration::from_secs(60)), ..config("127.0.30.32", 20_000, 8) };
+    let mut scene = Scene::new(&config);
+    for (source, heard) in [(RtpSource::Signalling, false), (RtpSource::Any, true)] {
+        let (mut a, mut b) = (Phone::behind_nat("127.0.0.5:0"), Phone::behind_nat("127.0.0.6:0"));
+        for phone in [&mut a, &mut b] {
+            phone.media.signalling = at("127.0.0.77:1").ip();
+            phone.media.source = source;
+        }
+        let (session, for_a, for_b) = scene.call(&a, &b).await.unwrap();
+        assert_ne!(for_a, for_b, "each waits alone");
+        for _ in 0..4 {
+            a.send(for_a);
+            b.send(for_b);
+        }
+        assert_eq!((a.hear().is_some(), b.hear().is_some()), (heard, heard), "{source:?}");
+        scene.delete(session).await.unwrap();
+    }
 }

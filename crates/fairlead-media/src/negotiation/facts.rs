@@ -39,6 +39,7 @@ impl Facts {
             // A port of this relay is where it is said to be.
             learn: if self.own { Learn::Never } else { learn },
             payloads: payloads.iter().copied().collect::<Payloads>(),
+            untold: false,
             secure: self.secure,
             own: self.own,
         }

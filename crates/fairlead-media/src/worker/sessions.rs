@@ -91,19 +91,23 @@ impl Worker {
     /// Opens the ends that are needed and asks whether the others can be changed. On failure nothing is left of it.
     fn plan(&mut self, now: Instant, change: &Change) -> Result<Vec<[Opened; 2]>, NoPort> {
         let mut opened: Vec<[Opened; 2]> = Vec::with_capacity(change.streams.len());
+        let mut told = Vec::new();
         let mut failed = false;
         for (index, wanted) in change.streams.iter().enumerate() {
             let mut ends = [Opened::default(); 2];
             if let StreamChange::Open(open) = wanted
                 && !failed
             {
-                failed = self.plan_stream(now, change, index, open, &mut ends).is_err();
+                failed = self.plan_stream(now, change, index, open, &mut ends, &mut told).is_err();
             }
             opened.push(ends);
         }
         if failed {
             for end in opened.iter().flatten().filter_map(|opened| opened.end) {
                 self.streams.close(now, end);
+            }
+            for end in told {
+                self.streams.untell(end);
             }
             return Err(NoPort);
         }
@@ -117,6 +121,7 @@ impl Worker {
         index: usize,
         open: &OpenStream,
         ends: &mut [Opened; 2],
+        told: &mut Vec<EndpointId>,
     ) -> Result<(), NoPort> {
         let known = self
             .sessions
@@ -129,6 +134,12 @@ impl Worker {
             let stays = match known {
                 None => false,
                 Some(_) if !open.update => true,
+                // It begins to wait at once, so that no other stream of this change takes its place.
+                Some(known) if self.streams.is_untold(known[place]) => {
+                    let waits = self.streams.signal(now, known[place], wanted.signalled.clone()).is_ok();
+                    told.extend(waits.then_some(known[place]));
+                    waits
+                }
                 Some(known) => self.streams.may_signal(known[place], &wanted.signalled),
             };
             if !stays {

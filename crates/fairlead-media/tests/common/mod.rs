@@ -12,6 +12,7 @@ use fairlead_model::peer::RtpSource;
 use fairlead_model::relay::{
     Described, RelayOrder, RelayRefused, RelayReply, SdpOrder, SessionRef, SessionStatistics, SideMedia,
 };
+use fairlead_model::surroundings::MediaAddress;
 use fairlead_proto::link::RelayPort;
 use prometheus_client::registry::Registry;
 
@@ -26,6 +27,16 @@ pub struct Scene {
 
 pub fn at(address: &str) -> SocketAddr {
     address.parse().unwrap()
+}
+
+/// An address that a relay is told at run time.
+pub fn told(address: &str, destinations: &[&str]) -> MediaAddress {
+    MediaAddress {
+        pod: "relay-7".to_owned(),
+        network: String::new(),
+        address: address.parse().unwrap(),
+        destinations: destinations.iter().map(|net| net.parse().unwrap()).collect(),
+    }
 }
 
 pub fn config(bind: &str, first: u16, ports: u16) -> Config {

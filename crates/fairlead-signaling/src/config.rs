@@ -1,13 +1,15 @@
 //! What the role is told at its start.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use fairlead_core::input::Network;
 use fairlead_model::flow::Transport;
+use fairlead_proto::tls::PodTls;
 use sip_net::limits::ConnectionLimits;
 
 /// All of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// SIP listeners; the first of a transport and family is the default for messages to addresses.
     pub listeners: Vec<Listener>,
@@ -25,6 +27,12 @@ pub struct Config {
     pub udp_buffer: usize,
     /// Whether spans are made for messages, questions and orders. To be set when traces are exported.
     pub traced: bool,
+    /// How other pods are known, and how they know this one.
+    pub tls: PodTls,
+    /// How long a pod that drains stays, without calls as well, for phones whose flows only it has (behind a Service).
+    pub flow_linger: Duration,
+    /// Addresses of the node that this pod runs on, if it does: who comes from there may hide somebody else.
+    pub host_ips: Vec<IpAddr>,
 }
 
 impl Config {
@@ -39,6 +47,9 @@ impl Config {
             queues: Queues::default(),
             udp_buffer: 4 << 20,
             traced: false,
+            tls: PodTls::off(),
+            flow_linger: Duration::from_secs(30),
+            host_ips: Vec::new(),
         }
     }
 
@@ -89,12 +100,22 @@ pub struct Listener {
     pub advertise: Vec<(String, Option<u16>)>,
     /// Any pod of the edge may send from it, not only the one that a phone's packets reach.
     pub routed: bool,
+    /// It has no address of its own that anybody could use (behind a Kubernetes Service): until one is advertised or told
+    /// at run time, calls are refused. For a wildcard only.
+    pub awaits: bool,
 }
 
 impl Listener {
     /// One of the default network that advertises where it is.
     pub fn new(transport: Transport, bind: SocketAddr) -> Self {
-        Listener { network: String::new(), transport, bind, advertise: Vec::new(), routed: false }
+        Listener {
+            network: String::new(),
+            transport,
+            bind,
+            advertise: Vec::new(),
+            routed: false,
+            awaits: false,
+        }
     }
 
     /// Its networks as a shard knows them, one a family: `bound` is where it is really bound.
@@ -117,12 +138,14 @@ impl Listener {
             Some((host, said)) => (host.clone(), said.unwrap_or(port)),
             None => (own_address(ip)?.to_string(), port),
         };
+        let awaits = self.awaits && ip.is_unspecified();
         Some(Network {
             name: self.network.clone(),
             transport: self.transport,
             bind: SocketAddr::new(ip, port),
             advertised,
             told,
+            awaits,
             routed: self.routed,
         })
     }
@@ -134,18 +157,22 @@ fn own_address(ip: IpAddr) -> Option<IpAddr> {
     if !ip.is_unspecified() {
         return Some(ip);
     }
-    // Documentation addresses: routed like any other, and nothing is sent.
-    let (world, loopback): (SocketAddr, IpAddr) = match ip {
-        IpAddr::V4(_) => (([192, 0, 2, 1], 5060).into(), IpAddr::from([127, 0, 0, 1])),
-        IpAddr::V6(_) => {
-            let there = [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1];
-            ((there, 5060).into(), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1_u16]))
-        }
+    let loopback: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
-    match sip_net::address::ask_routing(world) {
-        Ok(address) if !address.is_unspecified() => Some(address),
-        _ => sip_net::address::ask_routing(SocketAddr::new(loopback, 5060)).ok().map(|_| loopback),
-    }
+    towards_world(ip)
+        .or_else(|| sip_net::address::ask_routing(SocketAddr::new(loopback, 5060)).ok().map(|_| loopback))
+}
+
+/// The address by which this host would reach the world in the family of `any`; `None` where it does not.
+pub fn towards_world(any: IpAddr) -> Option<IpAddr> {
+    // Documentation addresses (RFC 5737, RFC 3849): routed like any other, and nothing is sent.
+    let world: IpAddr = match any {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    };
+    sip_net::address::ask_routing(SocketAddr::new(world, 5060)).ok().filter(|own| !own.is_unspecified())
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@
 //! queue, and what comes of it returns as [`news`]. Nothing on the path of a message takes a lock.
 
 pub mod config;
+mod diagnosis;
+mod ending;
 mod machine;
 mod media_link;
 mod mesh;
@@ -23,7 +25,8 @@ mod running;
 mod shard;
 mod shed;
 
-pub use config::{Config, Listener, Queues};
+pub use config::{Config, Listener, Queues, towards_world};
+pub use diagnosis::Doctor;
 pub use media_link::{OwnRelay, Relays, RemoteRelays};
 pub use operator::Operator;
 pub use running::{Signaling, StartError};

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use fairlead_core::Open;
 use fairlead_core::input::{Input, Now};
 use fairlead_core::output::Output;
 use fairlead_model::channel::{Bridge, Channel};
@@ -20,6 +21,16 @@ pub trait Machine {
     fn channels(&self) -> Vec<Channel>;
     /// Pairs of legs that hear each other.
     fn bridges(&self) -> Vec<Bridge>;
+    /// What is open.
+    fn open(&self) -> Open;
+    /// Phones that only this pod can reach while others take calls for them.
+    fn flows_left(&self) -> usize {
+        0
+    }
+    /// Calls that were passed on and wait for their answer or its ACK, which have to come through this pod.
+    fn passing(&self) -> usize {
+        0
+    }
 }
 
 impl Machine for fairlead_core::Core {
@@ -45,5 +56,17 @@ impl Machine for fairlead_core::Core {
 
     fn bridges(&self) -> Vec<Bridge> {
         self.bridges()
+    }
+
+    fn open(&self) -> Open {
+        self.open()
+    }
+
+    fn flows_left(&self) -> usize {
+        self.flows_left()
+    }
+
+    fn passing(&self) -> usize {
+        self.passing()
     }
 }

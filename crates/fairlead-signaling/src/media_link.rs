@@ -1,5 +1,5 @@
-//! Orders to relays: the first of a session goes to the least loaded relay, and to the next while one refuses; the
-//! others follow the session. Orders of one session are carried out one after the other.
+//! Orders to relays: the first of a session goes to the relay that [`choice`] names, and to the next at once while one
+//! refuses or does not answer, and for a while when none takes it; the others follow the session. Orders of one session are carried out one after the other.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use fairlead_model::member::{Briefing, Member, Role};
 use fairlead_model::relay::{RelayEvent, RelayOrder, RelayRefused, RelayReply, SessionRef};
 use fairlead_proto::client::{RelayClient, connection};
 use fairlead_proto::link::RelayPort;
+use fairlead_proto::tls::PodTls;
 use fairlead_proto::trace::TraceHooks;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -20,11 +21,29 @@ use tracing::{Instrument, Span};
 use crate::metrics::{ByResult, Metrics};
 use crate::news::{News, ShardDoor};
 
+mod choice;
+
 /// How many relays are asked for a place before the caller hears that there is none.
 const TRIES: usize = 4;
 
 /// How long an order may take in all.
 const ORDER_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long one of several relays may take for an offer before the next one gets it.
+const TRY_LIMIT: Duration = Duration::from_millis(750);
+
+/// How long the first order of a session may go on looking for a relay that takes it, and an answer for ports at the one that
+/// did: in a rolling update one drains while the other is not known yet or has all ports in use for both, and the caller waits.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What is worth a line in the log.
+const NOTABLE: Duration = Duration::from_secs(1);
+
+/// How often it looks.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// How long a relay that could not be reached is asked last.
+const SHUNNED: Duration = Duration::from_secs(5);
 
 /// How long a new session is remembered as load that the relay's own word does not show yet.
 const UNSEEN: Duration = Duration::from_secs(3);
@@ -40,11 +59,13 @@ pub trait Relays: Send + Sync + 'static {
 pub struct RemoteRelays {
     /// How traces cross.
     pub trace: TraceHooks,
+    /// How relays prove that they are relays.
+    pub tls: PodTls,
 }
 
 impl Relays for RemoteRelays {
     fn relay(&self, member: &Member) -> Arc<dyn RelayPort> {
-        Arc::new(RelayClient::new(connection(member.grpc), self.trace))
+        Arc::new(RelayClient::new(connection(member.grpc, &self.tls, Role::Media), self.trace))
     }
 }
 
@@ -106,17 +127,23 @@ struct Relay {
     port: Arc<dyn RelayPort>,
     /// When sessions were put there since the relay last told its load.
     fresh: VecDeque<Instant>,
+    /// When it could not be reached.
+    failed: Option<Instant>,
     watching: CancellationToken,
 }
 
 struct Done {
+    /// The order and the relay that it is for, when nobody could take it yet.
+    again: Option<(Option<PodRef>, RelayOrder)>,
+    began: Instant,
     shard: u8,
     order: OrderRef,
     session: Option<SessionRef>,
     over: bool,
     reply: Result<RelayReply, RelayRefused>,
+    /// Relays that could not be reached.
+    failed: Vec<PodRef>,
     span: Span,
-    took: Duration,
 }
 
 struct State {
@@ -190,7 +217,7 @@ impl MediaLink {
                 let port = self.relays.relay(member);
                 let watching = CancellationToken::new();
                 tokio::spawn(watch_relay(port.clone(), watching.clone(), state.tell.clone()));
-                Relay { member: member.clone(), port, fresh: VecDeque::new(), watching }
+                Relay { member: member.clone(), port, fresh: VecDeque::new(), failed: None, watching }
             });
             if relay.member.load != member.load {
                 relay.fresh.clear();
@@ -211,10 +238,10 @@ impl MediaLink {
             }
             state.busy.insert(session, VecDeque::new());
         }
-        self.start(state, job);
+        self.start(state, job, Instant::now());
     }
 
-    fn start(&self, state: &mut State, job: OrderJob) {
+    fn start(&self, state: &mut State, job: OrderJob, began: Instant) {
         let OrderJob { shard, order, relay, what, span } = job;
         let session = session_of(&what);
         let over = matches!(what, RelayOrder::Delete(_));
@@ -222,37 +249,67 @@ impl MediaLink {
             state.homes.insert(session, shard);
         }
         let candidates = match relay {
-            Some(pod) => state.relays.get(&pod).map(|relay| relay.port.clone()).into_iter().collect(),
+            Some(pod) => state.relays.get(&pod).map(|relay| (pod, relay.port.clone())).into_iter().collect(),
             None if matches!(what, RelayOrder::Offer(_)) => choose(state),
             // Nothing was ever opened anywhere.
             None => Vec::new(),
         };
-        let began = Instant::now();
+        let opens = relay.is_none() && matches!(what, RelayOrder::Offer(_));
+        // An answer opens ports as well, at the relay that has the session.
+        let again = (opens || matches!(what, RelayOrder::Answer(_))).then(|| (relay, what.clone()));
         let inner = span.clone();
         let task = async move {
             let carried_out = tokio::time::timeout(ORDER_LIMIT, carry_out(candidates, what));
-            let reply = carried_out.instrument(inner).await.unwrap_or(Err(RelayRefused::Unreachable));
-            Done { shard, order, session, over, reply, span, took: began.elapsed() }
+            let (reply, failed) =
+                carried_out.instrument(inner).await.unwrap_or((Err(RelayRefused::Unreachable), Vec::new()));
+            let nobody = match reply {
+                Err(RelayRefused::Busy | RelayRefused::NoPort) => true,
+                Err(RelayRefused::Unreachable) => opens,
+                _ => false,
+            };
+            let again = again.filter(|_| nobody && began.elapsed() + AGAIN < PATIENCE);
+            if again.is_some() {
+                tokio::time::sleep(AGAIN).await;
+            }
+            Done { again, began, shard, order, session, over, reply, failed, span }
         };
         state.tasks.spawn(task);
     }
 
     async fn done(&self, state: &mut State, done: Done) {
-        let Done { shard, order, session, over, reply, span, took } = done;
+        let Done { again, began, shard, order, session, over, reply, failed, span } = done;
+        for pod in failed {
+            if let Some(relay) = state.relays.get_mut(&pod) {
+                relay.failed = Some(Instant::now());
+            }
+        }
+        // Who has an order behind it (the call is over) does not wait any more.
+        let waits = || session.is_none_or(|s| state.busy.get(&s).is_none_or(VecDeque::is_empty));
+        if let Some((relay, what)) = again
+            && waits()
+        {
+            return self.start(state, OrderJob { shard, order, relay, what, span }, began);
+        }
+        let took = began.elapsed();
         self.metrics.relay_seconds.observe(took.as_secs_f64());
         let result = result_label(&reply);
+        if took > NOTABLE {
+            let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(result, milliseconds, "a call waited for ports of a relay");
+        }
         self.metrics.relay_orders.get_or_create(&ByResult { result }).inc();
         if let Ok(RelayReply::Described(described)) = &reply
             && let Some(relay) = state.relays.get_mut(&described.relay)
         {
             relay.fresh.push_back(Instant::now());
+            relay.failed = None;
         }
         if let Some(session) = session {
             let next = state.busy.get_mut(&session).and_then(VecDeque::pop_front);
             match next {
                 Some(next) => {
                     state.waiting -= 1;
-                    self.start(state, next);
+                    self.start(state, next, Instant::now());
                 }
                 None => {
                     state.busy.remove(&session);
@@ -295,43 +352,64 @@ impl MediaLink {
     }
 }
 
-/// Relays to try, least loaded first; what this pod put there since they told their load counts too.
-fn choose(state: &mut State) -> Vec<Arc<dyn RelayPort>> {
+/// Relays to try; what this pod put there since they told their load counts too.
+fn choose(state: &mut State) -> Vec<(PodRef, Arc<dyn RelayPort>)> {
     let now = Instant::now();
-    let mut candidates: Vec<_> = state
-        .relays
-        .values_mut()
-        .filter(|relay| !relay.member.draining)
-        .map(|relay| {
-            while relay.fresh.front().is_some_and(|at| now.duration_since(*at) > UNSEEN) {
-                relay.fresh.pop_front();
-            }
-            let load = u64::from(relay.member.load) + relay.fresh.len() as u64;
-            (load, rand::random::<u32>(), relay.port.clone())
-        })
-        .collect();
-    candidates.sort_by_key(|(load, dice, _)| (*load, *dice));
-    candidates.into_iter().take(TRIES).map(|(_, _, port)| port).collect()
+    let taking = state.relays.iter_mut().filter(|(_, relay)| !relay.member.draining);
+    let candidates = taking.map(|(pod, relay)| {
+        while relay.fresh.front().is_some_and(|at| now.duration_since(*at) > UNSEEN) {
+            relay.fresh.pop_front();
+        }
+        choice::Candidate {
+            name: relay.member.name.clone(),
+            load: u64::from(relay.member.load) + relay.fresh.len() as u64,
+            failed: relay.failed.is_some_and(|at| now.duration_since(at) < SHUNNED),
+            relay: (*pod, relay.port.clone()),
+        }
+    });
+    let mut relays = choice::order(candidates.collect());
+    relays.truncate(TRIES);
+    relays
 }
 
-/// Asks one relay after the other while they cannot take it.
+/// Asks one relay after the other while they cannot take it. Also says which could not be reached.
 async fn carry_out(
-    candidates: Vec<Arc<dyn RelayPort>>,
+    candidates: Vec<(PodRef, Arc<dyn RelayPort>)>,
     order: RelayOrder,
-) -> Result<RelayReply, RelayRefused> {
+) -> (Result<RelayReply, RelayRefused>, Vec<PodRef>) {
     let mut refused = RelayRefused::Unreachable;
-    for relay in candidates {
-        match relay.order(order.clone()).await {
-            Err(next @ (RelayRefused::NoPort | RelayRefused::Busy | RelayRefused::Unreachable)) => {
-                // "No port" says more than "cannot be reached".
-                if !matches!(next, RelayRefused::Unreachable) {
-                    refused = next;
-                }
+    let mut failed = Vec::new();
+    let mut left = candidates.len();
+    for (pod, relay) in candidates {
+        left -= 1;
+        // The last one has all the time that is left.
+        let limit = if left > 0 { TRY_LIMIT } else { ORDER_LIMIT };
+        let reply = match tokio::time::timeout(limit, relay.order(order.clone())).await {
+            Ok(reply) => reply,
+            Err(_) => {
+                withdraw(relay, &order);
+                Err(RelayRefused::Unreachable)
             }
-            done => return done,
+        };
+        match reply {
+            Err(RelayRefused::Unreachable) => failed.push(pod),
+            // "No port" says more than "cannot be reached".
+            Err(next @ (RelayRefused::NoPort | RelayRefused::Busy)) => refused = next,
+            done => return (done, failed),
         }
     }
-    Err(refused)
+    (Err(refused), failed)
+}
+
+/// A relay that was too slow may have opened the session all the same: it is told that nobody wants it.
+fn withdraw(relay: Arc<dyn RelayPort>, order: &RelayOrder) {
+    if let RelayOrder::Offer(offer) = order {
+        let delete = RelayOrder::Delete(offer.session);
+        tokio::spawn(async move {
+            // Not heard: nobody renews the session, and it ends by itself.
+            let _ = tokio::time::timeout(ORDER_LIMIT, relay.order(delete)).await;
+        });
+    }
 }
 
 fn result_label(reply: &Result<RelayReply, RelayRefused>) -> &'static str {

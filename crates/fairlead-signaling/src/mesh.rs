@@ -15,6 +15,7 @@ use fairlead_core::input::SendFailed;
 use fairlead_model::flow::Flow;
 use fairlead_model::id::PodRef;
 use fairlead_model::member::{Briefing, Role};
+use fairlead_proto::tls::PodTls;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -56,9 +57,11 @@ impl Mesh {
 }
 
 /// Keeps a client for each signaling pod that is there, until the role stops.
+#[allow(clippy::too_many_arguments)]
 pub(crate) async fn keep_pods(
     mesh: Mesh,
     own: PodRef,
+    tls: PodTls,
     mut briefings: watch::Receiver<Option<Arc<Briefing>>>,
     doors: Vec<ShardDoor>,
     queue: usize,
@@ -79,6 +82,7 @@ pub(crate) async fn keep_pods(
                     let client = client::Client {
                         own,
                         to: member.grpc,
+                        tls: tls.clone(),
                         jobs: taken,
                         doors: doors.clone(),
                         metrics: metrics.clone(),

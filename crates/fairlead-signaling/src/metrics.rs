@@ -25,6 +25,7 @@ labels! {
     ByMethod { method }
     ByQueue { queue }
     ByResult { result }
+    ByOutcome { outcome }
     Crossing { direction, kind, result }
     Refusal { method, status, reason }
     CallEnd { ended_by }
@@ -60,6 +61,8 @@ pub(crate) struct Metrics {
     pub(crate) setup_seconds: Histogram,
     pub(crate) call_seconds: Histogram,
     pub(crate) sdp_narrowed: Counter<u64, AtomicU64>,
+    pub(crate) drain_calls: Family<ByOutcome, Counter>,
+    pub(crate) address_known: Gauge,
 }
 
 fn seconds(buckets: &[f64]) -> Histogram {
@@ -97,6 +100,8 @@ impl Metrics {
             setup_seconds: seconds(&[0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 180.0]),
             call_seconds: seconds(&[1.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14_400.0]),
             sdp_narrowed: Counter::default(),
+            drain_calls: Family::default(),
+            address_known: Gauge::default(),
         };
         let m = &metrics;
         let r = registry.sub_registry_with_prefix("fairlead_sip");
@@ -108,7 +113,11 @@ impl Metrics {
         r.register("refused", "Requests refused, by status and reason", m.refused.clone());
         r.register("challenges", "Stateless challenges sent", m.challenges.clone());
         r.register("shed", "Messages given up because a queue was full", m.shed.clone());
-        r.register("queue_depth", "Entries that wait, by queue", m.queue_depth.clone());
+        r.register(
+            "queue_depth",
+            "Entries that shards left for their next turn, by queue into them",
+            m.queue_depth.clone(),
+        );
         r.register("udp_overflow", "Datagrams the system dropped on our sockets", m.udp_overflow.clone());
         r.register("connections", "Stream connections open", m.connections.clone());
         r.register(
@@ -139,9 +148,34 @@ impl Metrics {
         r.register("ended", "Calls ended, by who ended them", m.calls_ended.clone());
         r.register_with_unit("setup", "From INVITE to 200", Unit::Seconds, m.setup_seconds.clone());
         r.register_with_unit("duration", "From answer to end", Unit::Seconds, m.call_seconds.clone());
+        let r = registry.sub_registry_with_prefix("fairlead_signaling");
+        r.register(
+            "drain_calls",
+            "Calls of a drain: there at its start, ended in peace, cut at its end",
+            m.drain_calls.clone(),
+        );
+        r.register(
+            "address_known",
+            "Whether it is known how the world reaches each listener",
+            m.address_known.clone(),
+        );
+        // Those that alerts look at are there from the start: the rate of a counter that begins with 1 is 0.
+        for queue in QUEUES {
+            drop(m.shed.get_or_create(&ByQueue { queue }));
+        }
+        for queue in INLETS {
+            drop(m.queue_depth.get_or_create(&ByQueue { queue }));
+        }
+        drop(m.relay_orders.get_or_create(&ByResult { result: "no_port" }));
         metrics
     }
 }
+
+/// The queues into a shard.
+const INLETS: [&str; 3] = ["handed", "news", "connections"];
+
+/// The queues that messages are given up at.
+const QUEUES: [&str; 8] = ["handed", "connection", "udp", "dial", "news", "mesh_results", "asks", "orders"];
 
 /// `1xx` … `6xx`.
 fn class(status: u16) -> &'static str {
@@ -191,11 +225,12 @@ pub(crate) struct ShardMetrics {
     pub(crate) all: Metrics,
     requests: HashMap<(&'static str, &'static str), Counter>,
     responses: HashMap<(&'static str, &'static str, &'static str), Counter>,
+    waiting: HashMap<&'static str, i64>,
 }
 
 impl ShardMetrics {
     pub(crate) fn new(all: Metrics) -> Self {
-        ShardMetrics { all, requests: HashMap::new(), responses: HashMap::new() }
+        ShardMetrics { all, requests: HashMap::new(), responses: HashMap::new(), waiting: HashMap::new() }
     }
 
     fn message(&mut self, method: &'static str, status: u16, direction: &'static str) {
@@ -244,7 +279,22 @@ impl ShardMetrics {
             Event::Narrowed { streams } => {
                 self.all.sdp_narrowed.inc_by(u64::from(*streams));
             }
-            Event::Qualified { .. } => {}
+            Event::Qualified { .. } | Event::Registered { .. } => {}
+        }
+    }
+
+    /// Calls of a drain.
+    pub(crate) fn drain(&self, outcome: &'static str, calls: usize) {
+        self.all.drain_calls.get_or_create(&ByOutcome { outcome }).inc_by(calls as u64);
+    }
+
+    /// What this shard has left in a queue of its own for its next turn; the gauge is the sum of all shards.
+    pub(crate) fn waits(&mut self, queue: &'static str, entries: usize) {
+        let entries = i64::try_from(entries).unwrap_or(i64::MAX);
+        let before = self.waiting.entry(queue).or_default();
+        if *before != entries {
+            self.all.queue_depth.get_or_create(&ByQueue { queue }).inc_by(entries - *before);
+            *before = entries;
         }
     }
 
@@ -262,5 +312,23 @@ impl ShardMetrics {
 
     pub(crate) fn crossing(&self, direction: &'static str, kind: &'static str, result: &'static str) {
         self.all.mesh.get_or_create(&Crossing { direction, kind, result }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_depth_of_a_queue_is_what_all_shards_left_in_theirs() {
+        let all = Metrics::register(&mut Registry::default());
+        let (mut a, mut b) = (ShardMetrics::new(all.clone()), ShardMetrics::new(all.clone()));
+        let depth = || all.queue_depth.get_or_create(&ByQueue { queue: "handed" }).get();
+        a.waits("handed", 70);
+        b.waits("handed", 30);
+        assert_eq!(depth(), 100);
+        a.waits("handed", 0);
+        a.waits("news", 5);
+        assert_eq!(depth(), 30);
     }
 }

@@ -1,6 +1,7 @@
 //! What reaches a shard from outside its own sockets, and how its results go back.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -73,6 +74,9 @@ pub(crate) enum News {
     Command(Command),
     Query(Query),
     Drain,
+    Fade,
+    EndCalls,
+    Close,
     Stop,
 }
 
@@ -81,6 +85,7 @@ pub(crate) enum News {
 pub(crate) enum Query {
     Channels { prefix: String, answer: oneshot::Sender<Vec<Channel>> },
     Bridges { answer: oneshot::Sender<Vec<Bridge>> },
+    Registrations { answer: oneshot::Sender<HashMap<IpAddr, u64>> },
     HangUp { call: CallRef, answer: oneshot::Sender<bool> },
     Qualify { target: Box<QualifyTarget>, answer: oneshot::Sender<Qualify> },
 }

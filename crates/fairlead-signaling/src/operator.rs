@@ -1,5 +1,7 @@
 //! What the operator asks: every shard, merged.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use fairlead_model::ask::QualifyTarget;
@@ -28,6 +30,17 @@ pub struct Operator {
 impl Operator {
     pub(crate) fn new(doors: Vec<ShardDoor>) -> Self {
         Operator { doors }
+    }
+
+    /// Where the registrations of the last minutes came from, and how many from each address.
+    pub(crate) async fn registrations(&self) -> Result<HashMap<IpAddr, u64>, Unanswered> {
+        let mut all: HashMap<IpAddr, u64> = HashMap::new();
+        for counts in self.each(|answer| Query::Registrations { answer }).await? {
+            for (source, count) in counts {
+                *all.entry(source).or_default() += count;
+            }
+        }
+        Ok(all)
     }
 
     async fn each<T>(&self, make: impl Fn(oneshot::Sender<T>) -> Query) -> Result<Vec<T>, Unanswered> {

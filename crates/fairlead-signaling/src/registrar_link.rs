@@ -1,10 +1,11 @@
 //! The pod's stream to a registrar: questions of all shards in batches, answers back to whoever asked.
 //!
 //! What is on its way when a stream ends is asked again of the next registrar, with the same key and the time that is
-//! left. A registrar that takes questions and answers nothing is left for another just so.
+//! left. A registrar that takes questions and answers nothing is left for another just so. One that cannot reach its store
+//! is asked again while a new call can wait.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -24,11 +25,22 @@ use crate::news::{News, ShardDoor};
 /// How often the lease is renewed.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// A stream that answers nothing for this long while a question waits is left.
+/// A stream that answers nothing for this long while a question waits is left: early enough that what a phone waits for is
+/// asked of another registrar within the same question's time.
 const SILENT: Duration = Duration::from_millis(1500);
+
+/// How often that is looked at.
+const LISTEN: Duration = Duration::from_millis(250);
 
 /// The pause before attaching again, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// After a stream that lasted this long the next one is opened at once.
+const LASTED: Duration = Duration::from_secs(1);
+
+/// A registrar that cannot ask its store is asked again after this long, for who waits with a new call: in a rolling update
+/// another one is there within the time of the question.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// Questions in one batch.
 const BATCH: usize = 512;
@@ -77,6 +89,8 @@ struct State {
     waiting: HashMap<u64, Waiting>,
     deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     next: u64,
+    /// Questions that are asked again, and when.
+    again: VecDeque<(Instant, u64)>,
     /// When to ask for the list of contacts to qualify.
     requalify: Option<Instant>,
     version: u64,
@@ -97,6 +111,7 @@ impl RegistrarLink {
             waiting: HashMap::new(),
             deadlines: BinaryHeap::new(),
             next: 0,
+            again: VecDeque::new(),
             requalify: None,
             version: 0,
         };
@@ -107,8 +122,13 @@ impl RegistrarLink {
                     self.metrics.registrar_streams.inc();
                     pause = PAUSE.0;
                     state.version = 0;
+                    let begun = Instant::now();
                     if matches!(self.one_stream(&mut state, up, down).await, Left::Stopping) {
                         return;
+                    }
+                    // A registrar that ends in good order sends us to another one: what was asked is asked there at once.
+                    if begun.elapsed() > LASTED {
+                        continue;
                     }
                 }
                 None if self.stopping.is_cancelled() => return,
@@ -175,6 +195,7 @@ impl RegistrarLink {
         mut down: mpsc::Receiver<Down>,
     ) -> Left {
         // What waits since the stream before is asked again; and whom to qualify may have changed meanwhile.
+        state.again.clear();
         let mut again: Vec<u64> = state.waiting.keys().copied().collect();
         again.sort_unstable();
         if !self.put(state, &up, again).await {
@@ -183,10 +204,15 @@ impl RegistrarLink {
         state.requalify = Some(Instant::now());
         let mut beats = tokio::time::interval(BEAT);
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut listening = tokio::time::interval(LISTEN);
+        listening.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let draining = self.draining.clone();
+        let mut said = draining.is_cancelled();
         let mut heard = Instant::now();
         let mut jobs = Vec::new();
         loop {
             let requalify = state.requalify;
+            let again = state.again.front().map(|(at, _)| *at);
             tokio::select! {
                 () = self.stopping.cancelled() => return Left::Stopping,
                 next = down.recv() => {
@@ -204,6 +230,11 @@ impl RegistrarLink {
                     }
                 }
                 () = passed(&state.deadlines) => self.expire(state).await,
+                // A pod without calls is gone before its next beat: flows leave who ends without delay.
+                () = draining.cancelled(), if !said => {
+                    said = true;
+                    beats.reset_immediately();
+                }
                 _ = beats.tick() => {
                     let load = u32::try_from(self.live.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
                     let beat = Up::Beat { load, draining: self.draining.is_cancelled() };
@@ -211,10 +242,20 @@ impl RegistrarLink {
                         return Left::Lost;
                     }
                     self.metrics.asks_in_flight.set(state.waiting.len() as i64);
+                }
+                _ = listening.tick(), if !state.waiting.is_empty() => {
                     let silent = Instant::now().duration_since(heard) > SILENT
                         && state.waiting.values().any(|waiting| waiting.asked.elapsed() > SILENT);
                     if silent {
                         tracing::warn!("the registrar answers nothing: trying another");
+                        return Left::Lost;
+                    }
+                }
+                () = at(again) => {
+                    let now = Instant::now();
+                    let due = state.again.iter().take_while(|(at, _)| *at <= now).count();
+                    let due = state.again.drain(..due).map(|(_, id)| id).collect();
+                    if !self.put(state, &up, due).await {
                         return Left::Lost;
                     }
                 }
@@ -284,8 +325,16 @@ impl RegistrarLink {
     async fn take(&self, state: &mut State, down: Down) {
         match down {
             Down::Answers(answers) => {
+                let now = Instant::now();
                 let answers = answers.into_iter().filter_map(|(link_id, answer)| {
                     let waiting = state.waiting.remove(&link_id.0)?;
+                    // A new call waits: its caller has a 100.
+                    let patient = matches!(waiting.ask, Ask::Admit(_) | Ask::Occupy { .. });
+                    if patient && answer == Err(AskFailed::Unreachable) && now + AGAIN < waiting.until {
+                        state.again.push_back((now + AGAIN, link_id.0));
+                        state.waiting.insert(link_id.0, waiting);
+                        return None;
+                    }
                     self.metrics.ask_seconds.observe(waiting.asked.elapsed().as_secs_f64());
                     Some((waiting.shard, waiting.id, answer, waiting.span))
                 });

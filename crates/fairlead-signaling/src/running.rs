@@ -10,8 +10,9 @@ use fairlead_core::route_message::Router;
 use fairlead_model::flow::Transport;
 use fairlead_model::member::{Member, Role};
 use fairlead_proto::link::RegistrarPort;
-use fairlead_proto::server::channels;
+use fairlead_proto::server::{channels, diagnosis};
 use fairlead_proto::signaling::v1::mesh_server::MeshServer;
+use fairlead_proto::tls;
 use fairlead_runtime::common::Handles;
 use fairlead_runtime::identity;
 use sip_net::connection::{ConnectionNames, Dialer};
@@ -19,18 +20,21 @@ use sip_net::limits::Door;
 use sip_net::tcp;
 use sip_net::udp::UdpSocket;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 
 use crate::config::{Config, Listener};
+use crate::diagnosis::{Doctor, keep_surroundings};
+use crate::ending::{Ending, Linger, Progress};
 use crate::machine::Machine;
 use crate::media_link::{MediaLink, Relays};
 use crate::mesh::{self, Mesh, MeshService};
 use crate::metrics::{Metrics, ShardMetrics};
-use crate::news::{News, ShardDoor};
+use crate::news::ShardDoor;
 use crate::operator::Operator;
 use crate::registrar_link::RegistrarLink;
 use crate::resolver::Resolver;
-use crate::shard::{Inlets, Links, Listening, Shard};
+use crate::shard::{DEAF, Inlets, Links, Listening, Shard};
 
 /// A loop that does not turn for this long is dead.
 const STUCK: Duration = Duration::from_secs(15);
@@ -68,7 +72,9 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Signaling {
     live: Arc<AtomicUsize>,
+    linger: Linger,
     operator: Operator,
+    doctor: Doctor,
     bound: Vec<(Transport, SocketAddr)>,
     grpc: Option<SocketAddr>,
     member: Member,
@@ -97,12 +103,16 @@ impl Signaling {
         handles: Handles,
         machine: impl Fn(Identity, [u8; 32]) -> M + Clone + Send + 'static,
     ) -> Result<Self, StartError> {
+        let mut config = config;
+        for listener in &mut config.listeners {
+            listener.bind = fairlead_runtime::listen::usable(listener.bind);
+        }
         let metrics = handles.metrics.register(Metrics::register);
         let ready = handles.health.flag("signaling");
         for listener in &config.listeners {
             probe(listener)?;
         }
-        let grpc = match config.grpc {
+        let grpc = match config.grpc.map(fairlead_runtime::listen::usable) {
             None => None,
             Some(address) => Some(
                 tokio::net::TcpListener::bind(address)
@@ -136,10 +146,13 @@ impl Signaling {
         let door = Door::new(config.connections.clone());
         let names = ConnectionNames::default();
         let live = Arc::new(AtomicUsize::new(0));
+        let progress: Vec<Arc<Progress>> = (0..shards).map(|_| Arc::default()).collect();
+        // Links are needed until the last message has left.
+        let links_end = CancellationToken::new();
 
         let mut bound: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.bind).collect();
         let mut ended = Vec::new();
-        for (number, (handed, news)) in (0..shards).zip(inlets) {
+        for ((number, (handed, news)), progress) in (0..shards).zip(inlets).zip(&progress) {
             let (connection_events, connections) = mpsc::channel(1024);
             let birth = Birth {
                 listeners: config.listeners.clone(),
@@ -158,6 +171,7 @@ impl Signaling {
                 metrics: metrics.clone(),
                 heartbeat: handles.health.heartbeat(format!("shard-{number}"), STUCK),
                 live: live.clone(),
+                progress: progress.clone(),
                 traced: config.traced,
             };
             let (tell, told) = oneshot::channel();
@@ -184,7 +198,7 @@ impl Signaling {
             briefings,
             live: live.clone(),
             draining: handles.drain.draining(),
-            stopping: handles.drain.stopping(),
+            stopping: links_end.clone(),
             metrics: metrics.clone(),
             traceparent: fairlead_runtime::trace::traceparent,
             most: config.queues.asks,
@@ -195,7 +209,7 @@ impl Signaling {
             orders: ordered,
             doors: doors.clone(),
             briefings: briefed.clone(),
-            stopping: handles.drain.stopping(),
+            stopping: links_end.clone(),
             metrics: metrics.clone(),
             most: config.queues.orders,
         };
@@ -203,16 +217,56 @@ impl Signaling {
         handles.drain.spawn(mesh::keep_pods(
             mesh,
             who.pod,
+            config.tls.clone(),
             briefed.clone(),
             doors.clone(),
             config.queues.mesh,
             metrics.clone(),
-            handles.drain.stopping(),
+            links_end.clone(),
         ));
-        handles.drain.spawn(announce_ready(briefed, ready));
-        handles.drain.spawn(end(doors.clone(), handles.clone(), ended));
+        handles.drain.spawn(announce_ready(briefed.clone(), ready, handles.drain.stopping()));
+        let linger = Linger {
+            progress: progress.clone(),
+            draining: handles.drain.draining(),
+            fade: CancellationToken::new(),
+            limit: config.flow_linger,
+            since: std::sync::OnceLock::new(),
+            fading_since: std::sync::OnceLock::new(),
+        };
+        let ending = Ending {
+            doors: doors.clone(),
+            progress,
+            handles: handles.clone(),
+            fade: linger.fade.clone(),
+            links: links_end.clone(),
+            ended,
+        };
+        handles.drain.spawn(ending.run());
+        let networks: Vec<Network> = config
+            .listeners
+            .iter()
+            .zip(&bound)
+            .flat_map(|(listener, bound)| listener.networks(*bound))
+            .collect();
+        let (tell, told) = watch::channel(Vec::new());
+        handles.drain.spawn(keep_surroundings(
+            briefed.clone(),
+            networks.clone(),
+            metrics.address_known.clone(),
+            tell,
+            links_end.clone(),
+        ));
 
         let operator = Operator::new(doors.clone());
+        let doctor = Doctor {
+            name: who.name.clone(),
+            networks,
+            told,
+            briefings: briefed,
+            operator: operator.clone(),
+            host_ips: config.host_ips.clone(),
+            tls_off: config.grpc.is_some() && !config.tls.is_on(),
+        };
         if let Some((address, listener)) = grpc {
             let service = MeshService {
                 own: who.pod,
@@ -221,16 +275,13 @@ impl Signaling {
                 limits: config.connections.message,
                 metrics,
             };
-            let server = tonic::transport::Server::builder()
-                .http2_keepalive_interval(Some(Duration::from_secs(5)))
-                .tcp_nodelay(true)
-                .add_service(MeshServer::new(service).max_decoding_message_size(16 << 20))
-                .add_service(channels(Arc::new(operator.clone())));
-            let stopping = handles.drain.stopping();
+            let routes = Routes::new(MeshServer::new(service).max_decoding_message_size(16 << 20))
+                .add_service(channels(Arc::new(operator.clone())))
+                .add_service(diagnosis(Arc::new(doctor.clone())));
+            let (stopping, tls) = (links_end, config.tls.clone());
             handles.drain.spawn(async move {
-                let incoming = TcpListenerStream::new(listener);
                 tokio::select! {
-                    served = server.serve_with_incoming(incoming) => if let Err(error) = served {
+                    served = tls::serve(listener, routes, &tls, std::future::pending()) => if let Err(error) = served {
                         tracing::error!(%error, %address, "the port for other roles is gone");
                     },
                     // Streams of other pods have no end of their own: they are cut.
@@ -242,15 +293,27 @@ impl Signaling {
         for (transport, address) in &bound {
             tracing::info!(%transport, %address, shards, "listening");
         }
-        Ok(Signaling { live, operator, bound, grpc: grpc_address, member: who })
+        Ok(Signaling { live, linger, operator, doctor, bound, grpc: grpc_address, member: who })
     }
 
-    /// Calls held now: the drain waits for them.
+    /// What this pod says of itself when it is examined, in process.
+    pub fn doctor(&self) -> Doctor {
+        self.doctor.clone()
+    }
+
+    /// Calls held now, and callers that wait to be let in: the drain waits for them.
     pub fn live_calls(&self) -> usize {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// A counter of the same, for closures that outlive this value.
+    /// All that the drain waits for: calls; phones that only this pod can reach while others take calls for them, so that
+    /// those still come by the mesh, until [`Config::flow_linger`] has passed since the drain began; then calls that were
+    /// passed on and are not settled. Asked while nothing else is left, it stops passing on new ones.
+    pub fn waits_for(&self) -> usize {
+        self.linger.waits_for(self.live_calls())
+    }
+
+    /// A counter of the calls, for closures that outlive this value.
     pub fn live_counter(&self) -> Arc<AtomicUsize> {
         self.live.clone()
     }
@@ -305,33 +368,17 @@ fn probe(listener: &Listener) -> Result<(), StartError> {
 async fn announce_ready(
     mut briefed: watch::Receiver<Option<Arc<fairlead_model::member::Briefing>>>,
     ready: fairlead_runtime::health::ReadyFlag,
+    stopping: CancellationToken,
 ) {
-    // The first briefing brings the keys without which nothing can be minted; once there, they stay (architecture:
-    // readiness never looks at what pods share).
-    if briefed.wait_for(Option::is_some).await.is_ok() {
-        ready.set(true);
-    }
-}
-
-/// Tells the shards to drain and to stop, and waits for their threads.
-async fn end(doors: Vec<ShardDoor>, handles: Handles, ended: Vec<oneshot::Receiver<()>>) {
-    let (draining, stopping) = (handles.drain.draining(), handles.drain.stopping());
+    // Ready is who hears (architecture: readiness never looks at what pods share): shards listen from the first briefing
+    // on, or without one once they have waited long enough for it. Who has no registrar then answers 503 to REGISTER and
+    // 200 to OPTIONS, which is what it can serve.
     tokio::select! {
-        () = draining.cancelled() => {
-            for door in &doors {
-                door.tell(News::Drain).await;
-            }
-            stopping.cancelled().await;
-        }
-        () = stopping.cancelled() => {}
+        _ = briefed.wait_for(Option::is_some) => {}
+        () = tokio::time::sleep(DEAF) => {}
+        () = stopping.cancelled() => return,
     }
-    for door in &doors {
-        door.tell(News::Stop).await;
-    }
-    for shard in ended {
-        // Dropped, never sent: its thread is over.
-        let _ = shard.await;
-    }
+    ready.set(true);
 }
 
 /// All that a shard is born with; its sockets it opens itself, on its own thread.
@@ -346,6 +393,7 @@ struct Birth {
     metrics: Metrics,
     heartbeat: fairlead_runtime::health::Heartbeat,
     live: Arc<AtomicUsize>,
+    progress: Arc<Progress>,
     traced: bool,
 }
 
@@ -421,6 +469,7 @@ impl Birth {
             ShardMetrics::new(self.metrics),
             self.heartbeat,
             self.live,
+            self.progress,
             self.traced,
         );
         shard.run().await;

@@ -1,25 +1,24 @@
 //! One shard: a thread, its sockets, its machine. One input, drain the outputs, sleep.
 //!
-//! [`wake`] waits for anything to happen; [`send`] does what the machine wants sent; everything else that it wants goes
+//! [`wake`] waits for anything to happen; [`send`] does what the machine wants sent; [`act`] everything else that it wants, which goes
 //! to the links in a bounded queue and comes back as news.
 
+mod act;
 mod send;
 #[cfg(test)]
 mod tests;
 mod wake;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fairlead_core::input::{Command, Identity, Input, Now, SendFailed};
-use fairlead_core::output::{Event, Output};
-use fairlead_model::ask::AskFailed;
+use fairlead_model::ask::AskRef;
 use fairlead_model::binding::{BindingKey, Qualify};
 use fairlead_model::flow::{Flow, Transport};
 use fairlead_model::id::{ConnectionRef, UnixMillis};
-use fairlead_model::relay::RelayRefused;
 use fairlead_runtime::health::Heartbeat;
 use sip_net::address::LocalAddresses;
 use sip_net::connection::{Dialer, Event as NetEvent, Writer};
@@ -28,6 +27,8 @@ use sip_wire::Message;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Span;
 
+use crate::diagnosis::Registrations;
+use crate::ending::Progress;
 use crate::machine::Machine;
 use crate::media_link::OrderJob;
 use crate::mesh::Mesh;
@@ -41,7 +42,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// How long a new shard leaves packets where they are while it has no keys: they wait in the system's buffers, which is
 /// better than a 503 for whoever registers while a pod starts.
-const DEAF: Duration = Duration::from_secs(3);
+pub(crate) const DEAF: Duration = Duration::from_secs(3);
 
 /// A listener's UDP socket.
 #[derive(Debug)]
@@ -78,6 +79,7 @@ pub(crate) struct Shard<M> {
     pub(crate) metrics: ShardMetrics,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) live: Arc<AtomicUsize>,
+    pub(crate) progress: Arc<Progress>,
     pub(crate) traced: bool,
     /// Connections whose tasks run here.
     connections: HashMap<ConnectionRef, Connection>,
@@ -96,6 +98,10 @@ pub(crate) struct Shard<M> {
     deaf_until: Option<Instant>,
     /// Calls that began and are not over.
     calls: usize,
+    /// Callers of whom the registrar was asked whether they may come in: calls that an end waits for as well.
+    admitting: HashSet<AskRef>,
+    registrations: Registrations,
+    draining: bool,
     stopped: bool,
 }
 
@@ -127,6 +133,7 @@ impl<M: Machine> Shard<M> {
         metrics: ShardMetrics,
         heartbeat: Heartbeat,
         live: Arc<AtomicUsize>,
+        progress: Arc<Progress>,
         traced: bool,
     ) -> Self {
         Shard {
@@ -139,6 +146,7 @@ impl<M: Machine> Shard<M> {
             metrics,
             heartbeat,
             live,
+            progress,
             traced,
             connections: HashMap::new(),
             by_remote: HashMap::new(),
@@ -150,6 +158,9 @@ impl<M: Machine> Shard<M> {
             overflow: 0,
             deaf_until: Some(Instant::now() + DEAF),
             calls: 0,
+            admitting: HashSet::new(),
+            registrations: Registrations::default(),
+            draining: false,
             stopped: false,
         }
     }
@@ -178,15 +189,17 @@ impl<M: Machine> Shard<M> {
                 self.settle(now);
             }
             self.forget_old_dials();
+            self.progress.keeps(self.machine.flows_left());
+            if self.draining {
+                self.progress.passes(self.machine.passing());
+                self.progress.note(self.machine.open());
+            }
         }
         // Whoever waits for the last call must not wait for those that end with the shard.
-        self.live.fetch_sub(self.calls, Ordering::Relaxed);
+        self.live.fetch_sub(self.calls + self.admitting.len(), Ordering::Relaxed);
     }
 
     fn datagram(&mut self, datagram: Datagram) {
-        if sip_wire::is_keep_alive(&datagram.bytes) {
-            return;
-        }
         let flow = Flow {
             pod: self.identity.pod,
             transport: Transport::Udp,
@@ -194,6 +207,9 @@ impl<M: Machine> Shard<M> {
             remote: datagram.remote,
             connection: None,
         };
+        if sip_wire::is_keep_alive(&datagram.bytes) {
+            return self.input(Input::Heard { flow });
+        }
         match Message::parse_with(datagram.bytes, &self.dialer.door.limits().message) {
             Ok(message) => self.received(message, flow),
             Err(malformed) => self.malformed(malformed, flow),
@@ -245,7 +261,27 @@ impl<M: Machine> Shard<M> {
             }
             News::Command(command) => self.input(Input::Command(command)),
             News::Query(query) => self.query(query),
-            News::Drain => self.input(Input::Drain),
+            News::Drain => {
+                self.draining = true;
+                self.metrics.drain("at_start", self.calls);
+                self.input(Input::Drain);
+            }
+            News::Fade => {
+                self.input(Input::Fade);
+                self.progress.passes(self.machine.passing());
+                self.progress.fades();
+            }
+            News::EndCalls => {
+                self.draining = true;
+                self.input(Input::EndCalls);
+                self.progress.note(self.machine.open());
+                self.progress.cuts();
+            }
+            News::Close => {
+                self.input(Input::Close);
+                self.progress.note(self.machine.open());
+                self.progress.closes();
+            }
             News::Stop => self.stopped = true,
         }
     }
@@ -260,6 +296,9 @@ impl<M: Machine> Shard<M> {
             }
             Query::Bridges { answer } => {
                 let _ = answer.send(self.machine.bridges());
+            }
+            Query::Registrations { answer } => {
+                let _ = answer.send(self.registrations.counts(Instant::now()));
             }
             Query::HangUp { call, answer } => {
                 let found = self.machine.channels().iter().any(|channel| channel.call == call);
@@ -295,114 +334,33 @@ impl<M: Machine> Shard<M> {
 
     fn step(&mut self, input: Input) {
         let now = now();
-        self.machine.handle(input, now);
+        self.handle(input, now);
         self.settle(now);
+    }
+
+    fn handle(&mut self, input: Input, now: Now) {
+        let admitted = match &input {
+            Input::Answered { ask, .. } => self.admitting.remove(ask),
+            _ => false,
+        };
+        self.machine.handle(input, now);
+        self.drain_outputs();
+        if admitted {
+            // Only now: a call that began has been counted meanwhile, and never were there fewer than there are.
+            self.live.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn settle(&mut self, now: Now) {
         self.drain_outputs();
         while let Some(next) = self.pending.pop_front() {
-            self.machine.handle(next, now);
-            self.drain_outputs();
+            self.handle(next, now);
         }
     }
 
     fn drain_outputs(&mut self) {
         while let Some(output) = self.machine.poll_output() {
             self.act(output);
-        }
-    }
-
-    fn act(&mut self, output: Output) {
-        match output {
-            Output::Send { send, to, message, report } => self.send(send, to, message, report),
-            Output::Forward { pod, shard, message, flow } => self.forward(pod, shard, message, flow),
-            Output::Ask(envelope) => {
-                let id = envelope.id;
-                let span = if self.traced {
-                    tracing::info_span!(parent: &self.span, "ask", question = envelope.ask.word())
-                } else {
-                    Span::none()
-                };
-                let job = AskJob { shard: self.identity.shard, envelope, span };
-                if self.links.asks.try_send(job).is_err() {
-                    self.metrics.shed("asks");
-                    let answer = Err(AskFailed::Overloaded);
-                    self.pending.push_back(Input::Answered { ask: id, answer });
-                }
-            }
-            Output::Relay { order, relay, what } => {
-                let span = if self.traced {
-                    tracing::info_span!(parent: &self.span, "relay", order = crate::media_link::word(&what))
-                } else {
-                    Span::none()
-                };
-                let job = OrderJob { shard: self.identity.shard, order, relay, what, span };
-                if self.links.orders.try_send(job).is_err() {
-                    self.metrics.shed("orders");
-                    self.pending.push_back(Input::Relayed { order, reply: Err(RelayRefused::Busy) });
-                }
-            }
-            Output::Resolve { resolve, host, port, transport } => {
-                let door = self.links.shards.get(usize::from(self.identity.shard));
-                let port = port.unwrap_or_else(|| transport.default_port());
-                match (crate::resolver::literal(&host, port), door) {
-                    (Some(address), _) => {
-                        self.pending.push_back(Input::Resolved { resolve, addresses: vec![address] });
-                    }
-                    (None, Some(door)) if self.links.resolver.look_up(host, port, resolve, door) => {}
-                    _ => {
-                        self.metrics.shed("lookups");
-                        self.pending.push_back(Input::Resolved { resolve, addresses: Vec::new() });
-                    }
-                }
-            }
-            Output::Close { flow } => self.close(&flow),
-            Output::Event(event) => {
-                self.metrics.event(&event);
-                self.tell_event(event);
-            }
-        }
-    }
-
-    fn tell_event(&mut self, event: Event) {
-        match event {
-            Event::Qualified { peer, key, result } => {
-                let mut at = 0;
-                while let Some(waiting) = self.qualifying.get(at) {
-                    if waiting.peer == peer && waiting.key == key {
-                        let waiting = self.qualifying.swap_remove(at);
-                        let _ = waiting.answer.send(result);
-                    } else {
-                        at += 1;
-                    }
-                }
-            }
-            Event::CallBegan { call } => {
-                self.calls += 1;
-                self.live.fetch_add(1, Ordering::Relaxed);
-                self.metrics.all.calls.inc();
-                tracing::debug!(%call, "a call began");
-            }
-            Event::CallAnswered { call, setup_ms } => tracing::info!(%call, setup_ms, "a call is up"),
-            Event::CallEnded(record) => {
-                // A call that was adopted ends here and began elsewhere.
-                if self.calls > 0 {
-                    self.calls -= 1;
-                    self.live.fetch_sub(1, Ordering::Relaxed);
-                    self.metrics.all.calls.dec();
-                }
-                tracing::info!(
-                    call = %record.call,
-                    status = record.status,
-                    ended_by = record.ended_by,
-                    duration_ms = record.duration_ms,
-                    billed_ms = record.billed_ms,
-                    "a call is over"
-                );
-                tracing::debug!(call = %record.call, from = record.from, to = record.to, call_id = record.call_id);
-            }
-            _ => {}
         }
     }
 

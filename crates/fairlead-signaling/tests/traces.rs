@@ -7,10 +7,10 @@ mod bench;
 use std::sync::Arc;
 
 use bench::{Pod, Registrar, eventually, member, udp_phone};
-use fairlead_model::ask::{LegPolicy, Target};
+use fairlead_model::ask::Target;
 use fairlead_model::flow::{Hop, Transport};
 use fairlead_model::member::Role;
-use fairlead_model::peer::{EffectiveNat, RtpSource};
+use fairlead_model::peer::{EffectiveNat, Peer};
 use fairlead_model::relay::{RelayEvent, RelayOrder, RelayRefused, RelayReply};
 use fairlead_proto::link::RelayPort;
 use fairlead_signaling::OwnRelay;
@@ -51,21 +51,7 @@ async fn an_invite_its_question_and_its_order_are_one_trace() {
     let registrar = Registrar::new();
     registrar.members.lock().push(member(Role::Media, "127.0.0.1:1".parse().unwrap()));
     *registrar.target.lock() = Some(Target {
-        policy: LegPolicy {
-            peer: Some("bob".to_owned()),
-            nat: EffectiveNat::default(),
-            rtp_source: RtpSource::default(),
-            rtp_timeout: 0,
-            rtp_hold_timeout: 0,
-            caller_name: String::new(),
-            caller_number: String::new(),
-            from_user: None,
-            from_domain: None,
-            answers_challenges: false,
-            max_duration: 0,
-            t1_ms: 500,
-            uncounted: true,
-        },
+        policy: Peer::named("bob", &Peer::default()).leg_policy(EffectiveNat::default()),
         uri: "sip:bob@127.0.0.1".to_owned(),
         route: Vec::new(),
         hop: Hop::Address {

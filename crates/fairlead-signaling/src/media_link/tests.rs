@@ -12,6 +12,7 @@ use super::*;
 struct Desk {
     pod: PodRef,
     refuses: Mutex<Option<RelayRefused>>,
+    silent: std::sync::atomic::AtomicBool,
     slow: Duration,
     asked: Arc<Mutex<Vec<(PodRef, &'static str)>>>,
     tell: Mutex<Option<mpsc::Sender<RelayEvent>>>,
@@ -21,6 +22,9 @@ struct Desk {
 impl RelayPort for Desk {
     async fn order(&self, order: RelayOrder) -> Result<RelayReply, RelayRefused> {
         self.asked.lock().push((self.pod, word(&order)));
+        if self.silent.load(std::sync::atomic::Ordering::SeqCst) && !matches!(order, RelayOrder::Delete(_)) {
+            std::future::pending::<()>().await;
+        }
         if let Some(refused) = self.refuses.lock().clone() {
             return Err(refused);
         }
@@ -63,7 +67,7 @@ struct Bench {
     orders: mpsc::Sender<OrderJob>,
     news: Vec<mpsc::Receiver<News>>,
     asked: Arc<Mutex<Vec<(PodRef, &'static str)>>>,
-    _briefings: watch::Sender<Option<Arc<Briefing>>>,
+    briefings: watch::Sender<Option<Arc<Briefing>>>,
     stopping: CancellationToken,
 }
 
@@ -74,12 +78,20 @@ impl Bench {
         let pods = || (1..).map(PodRef).zip(loads);
         let desk = |pod| {
             let (refuses, tell) = (Mutex::new(None), Mutex::new(None));
-            Arc::new(Desk { pod, refuses, slow: Duration::from_millis(30), asked: asked.clone(), tell })
+            let silent = Default::default();
+            Arc::new(Desk {
+                pod,
+                refuses,
+                silent,
+                slow: Duration::from_millis(30),
+                asked: asked.clone(),
+                tell,
+            })
         };
         let desks: Vec<_> = pods().map(|(pod, _)| desk(pod)).collect();
         let member = |(pod, load): (PodRef, &u32)| Member {
             pod,
-            name: String::new(),
+            name: format!("media-{}", pod.0),
             role: Role::Media,
             grpc: "127.0.0.1:1".parse().unwrap(),
             started: UnixMillis(0),
@@ -95,6 +107,7 @@ impl Bench {
             members: pods().map(member).collect(),
             general: General::default(),
             trusted: Vec::new(),
+            surroundings: Default::default(),
         };
         let (briefings, briefed) = watch::channel(Some(Arc::new(briefing)));
         let (mut doors, mut news) = (Vec::new(), Vec::new());
@@ -116,7 +129,7 @@ impl Bench {
             most: 64,
         };
         tokio::spawn(link.run());
-        Bench { desks, orders, news, asked, _briefings: briefings, stopping }
+        Bench { desks, orders, news, asked, briefings, stopping }
     }
 
     fn refuse(&self, relay: usize, refused: RelayRefused) {
@@ -129,7 +142,11 @@ impl Bench {
     }
 
     async fn reply(&mut self) -> (u64, Result<RelayReply, RelayRefused>) {
-        match tokio::time::timeout(Duration::from_secs(5), self.news[1].recv()).await.unwrap().unwrap() {
+        match tokio::time::timeout(PATIENCE + Duration::from_secs(2), self.news[1].recv())
+            .await
+            .unwrap()
+            .unwrap()
+        {
             News::Relayed { order, reply, .. } => (order.0, reply),
             other => panic!("{other:?}"),
         }
@@ -170,19 +187,32 @@ fn offer(number: u64) -> RelayOrder {
 }
 
 #[tokio::test]
-async fn the_least_loaded_relay_is_asked_and_what_was_just_put_there_counts() {
-    let mut bench = Bench::new(&[5, 3]);
+async fn the_relay_with_the_lowest_name_takes_a_step_and_what_was_just_put_there_counts() {
+    let mut bench = Bench::new(&[30, 3]);
     let mut relays = Vec::new();
-    for number in 0..6 {
+    for number in 0..4 {
         relays.push(bench.relay_of(number).await.unwrap());
     }
-    assert_eq!(relays[..2], [2, 2]);
-    assert_eq!(relays.iter().filter(|relay| **relay == 1).count(), 2);
+    assert_eq!(relays, [1, 1, 2, 2]);
+}
+
+#[tokio::test]
+async fn a_relay_that_does_not_answer_loses_the_offer_to_the_next_and_is_asked_last_for_a_while() {
+    let mut bench = Bench::new(&[0, 0]);
+    bench.desks[0].silent.store(true, std::sync::atomic::Ordering::SeqCst);
+    let began = Instant::now();
+    assert_eq!(bench.relay_of(1).await, Ok(2));
+    assert!(began.elapsed() < Duration::from_secs(2));
+    let again = Instant::now();
+    assert_eq!(bench.relay_of(2).await, Ok(2));
+    assert!(again.elapsed() < TRY_LIMIT, "it was not asked first again");
+    // It may have opened the session all the same.
+    assert!(bench.asked.lock().contains(&(PodRef(1), "delete")));
 }
 
 #[tokio::test]
 async fn a_relay_without_a_port_is_passed_over_before_anybody_hears_of_it() {
-    let mut bench = Bench::new(&[1, 2, 3]);
+    let mut bench = Bench::new(&[1, 33, 65]);
     bench.refuse(1, RelayRefused::NoPort);
     bench.refuse(2, RelayRefused::Unreachable);
     assert_eq!(bench.relay_of(1).await, Ok(3));
@@ -200,8 +230,69 @@ async fn a_description_that_cannot_be_relayed_is_not_tried_elsewhere() {
 }
 
 #[tokio::test]
-async fn without_any_relay_an_offer_is_unreachable() {
+async fn without_any_relay_an_offer_is_unreachable_after_a_while() {
+    let began = Instant::now();
     assert_eq!(Bench::new(&[]).relay_of(1).await, Err(RelayRefused::Unreachable));
+    assert!(began.elapsed() + AGAIN * 2 > PATIENCE, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn an_offer_waits_for_a_relay_while_one_drains_and_the_other_is_not_known_yet() {
+    let mut bench = Bench::new(&[0, 0]);
+    let both = bench.briefings.borrow().clone().unwrap();
+    let mut one = (*both).clone();
+    one.members.truncate(1);
+    bench.briefings.send(Some(Arc::new(one))).unwrap();
+    // It drains, and nobody has said so yet.
+    bench.refuse(1, RelayRefused::Busy);
+    bench.give(1, None, offer(1)).await;
+    tokio::time::sleep(AGAIN * 2).await;
+    bench.briefings.send(Some(both)).unwrap();
+    let (number, reply) = bench.reply().await;
+    assert_eq!(number, 1);
+    assert!(matches!(reply, Ok(RelayReply::Described(described)) if described.relay == PodRef(2)));
+}
+
+#[tokio::test]
+async fn an_offer_waits_for_a_port_that_becomes_free() {
+    let mut bench = Bench::new(&[0]);
+    bench.refuse(1, RelayRefused::NoPort);
+    bench.give(1, None, offer(1)).await;
+    tokio::time::sleep(AGAIN * 2).await;
+    *bench.desks[0].refuses.lock() = None;
+    assert!(
+        matches!(bench.reply().await.1, Ok(RelayReply::Described(described)) if described.relay == PodRef(1))
+    );
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_a_port_of_the_relay_that_has_the_session() {
+    let mut bench = Bench::new(&[0, 0]);
+    let relay = Some(PodRef(2));
+    let RelayOrder::Offer(order) = offer(1) else { unreachable!() };
+    bench.refuse(2, RelayRefused::NoPort);
+    bench.give(1, relay, RelayOrder::Answer(order.clone())).await;
+    tokio::time::sleep(AGAIN * 2).await;
+    *bench.desks[1].refuses.lock() = None;
+    assert!(
+        matches!(bench.reply().await.1, Ok(RelayReply::Described(described)) if described.relay == PodRef(2))
+    );
+    // A relay that cannot be reached any more has lost the session.
+    bench.refuse(2, RelayRefused::Unreachable);
+    let began = Instant::now();
+    bench.give(2, relay, RelayOrder::Answer(order)).await;
+    assert_eq!(bench.reply().await.1, Err(RelayRefused::Unreachable));
+    assert!(began.elapsed() < AGAIN);
+}
+
+#[tokio::test]
+async fn an_offer_whose_call_is_over_waits_no_longer() {
+    let mut bench = Bench::new(&[]);
+    let began = Instant::now();
+    bench.give(1, None, offer(1)).await;
+    bench.give(2, None, RelayOrder::Delete(session(1))).await;
+    assert_eq!((bench.reply().await.0, bench.reply().await.0), (1, 2));
+    assert!(began.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test]

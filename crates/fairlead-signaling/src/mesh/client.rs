@@ -7,9 +7,11 @@ use std::time::Duration;
 use fairlead_core::input::SendFailed;
 use fairlead_model::flow::Flow;
 use fairlead_model::id::PodRef;
+use fairlead_model::member::Role;
 use fairlead_proto::client::connection;
 use fairlead_proto::signaling::v1 as pb;
 use fairlead_proto::signaling::v1::mesh_client::MeshClient;
+use fairlead_proto::tls::PodTls;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,6 +37,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Client {
     pub(super) own: PodRef,
     pub(super) to: SocketAddr,
+    pub(super) tls: PodTls,
     pub(super) jobs: mpsc::Receiver<Job>,
     pub(super) doors: Vec<ShardDoor>,
     pub(super) metrics: Metrics,
@@ -79,7 +82,8 @@ impl Client {
         if frames.try_send(first).is_err() {
             return;
         }
-        let mut stub = MeshClient::new(connection(self.to)).max_decoding_message_size(16 << 20);
+        let connection = connection(self.to, &self.tls, Role::Signaling);
+        let mut stub = MeshClient::new(connection).max_decoding_message_size(16 << 20);
         let opened = tokio::time::timeout(OPEN_LIMIT, stub.mesh(ReceiverStream::new(stream))).await;
         let Ok(Ok(response)) = opened else { return };
         let mut waiting = HashMap::new();

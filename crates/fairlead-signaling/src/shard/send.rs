@@ -258,29 +258,54 @@ impl<M: Machine> Shard<M> {
     }
 
     /// A message that belongs to another shard or pod.
-    pub(super) fn forward(&mut self, pod: PodRef, shard: Option<u8>, message: Bytes, flow: Flow) {
+    pub(super) fn forward(
+        &mut self,
+        (pod, shard): (PodRef, Option<u8>),
+        message: Bytes,
+        flow: Flow,
+        report: Option<SendRef>,
+    ) {
         if pod != self.identity.pod {
-            if flow.pod != self.identity.pod {
-                // It came by mesh: it is dropped rather than sent round in a ring.
-                self.metrics.crossing("out", "deliver", "twice");
-                return;
-            }
-            let job = Job { what: What::Deliver { message, flow, shard }, reply: Reply::Nobody };
-            if let Err(failed) = self.links.mesh.give(pod, job) {
-                self.metrics.crossing("out", "deliver", crate::mesh::result_label(Some(failed)));
-            }
-            return;
+            return self.deliver((pod, shard), message, flow, report);
         }
+        let failed = self.hand_to_shard(shard, message, flow).err();
+        self.sent(report, failed, None);
+    }
+
+    fn deliver(
+        &mut self,
+        (pod, shard): (PodRef, Option<u8>),
+        message: Bytes,
+        flow: Flow,
+        report: Option<SendRef>,
+    ) {
+        if flow.pod != self.identity.pod {
+            // It came by mesh: it is dropped rather than sent round in a ring.
+            self.metrics.crossing("out", "deliver", "twice");
+            return self.sent(report, Some(SendFailed::NoSuchFlow), None);
+        }
+        let reply = report.map_or(Reply::Nobody, |send| Reply::Shard { shard: self.identity.shard, send });
+        let job = Job { what: What::Deliver { message, flow, shard }, reply };
+        if let Err(failed) = self.links.mesh.give(pod, job) {
+            self.metrics.crossing("out", "deliver", crate::mesh::result_label(Some(failed)));
+            self.sent(report, Some(failed), None);
+        }
+    }
+
+    fn hand_to_shard(&mut self, shard: Option<u8>, message: Bytes, flow: Flow) -> Result<(), SendFailed> {
         let Ok(message) = Message::parse_with(message, &self.dialer.door.limits().message) else {
-            return self.metrics.dropped("unreadable_forward");
+            self.metrics.dropped("unreadable_forward");
+            return Err(SendFailed::Socket);
         };
         let door = shard.filter(|shard| *shard != self.identity.shard);
         let Some(door) = door.and_then(|shard| self.links.shards.get(usize::from(shard))) else {
-            return self.metrics.dropped("forward_to_nobody");
+            self.metrics.dropped("forward_to_nobody");
+            return Err(SendFailed::NoSuchFlow);
         };
-        if door.hand(Handed::Message { message, flow }).is_err() {
+        door.hand(Handed::Message { message, flow }).map_err(|_| {
             self.metrics.shed("handed");
-        }
+            SendFailed::Full
+        })
     }
 
     pub(super) fn close(&mut self, flow: &Flow) {

@@ -61,6 +61,10 @@ impl Machine for Sender {
     fn bridges(&self) -> Vec<Bridge> {
         Vec::new()
     }
+
+    fn open(&self) -> fairlead_core::Open {
+        fairlead_core::Open::default()
+    }
 }
 
 struct Bench {
@@ -71,6 +75,11 @@ struct Bench {
 
 impl Bench {
     fn new(sends: Vec<(u64, SendTo)>) -> Self {
+        let send = |(number, to)| Output::Send { send: SendRef(number), to, message: BYE, report: true };
+        Bench::wanting(sends.into_iter().map(send).collect())
+    }
+
+    fn wanting(outputs: VecDeque<Output>) -> Self {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let socket = UdpSocket::bind(any, 1 << 16).unwrap();
         let udp = socket.local();
@@ -80,14 +89,13 @@ impl Bench {
             bind,
             advertised: ("127.0.0.1".to_owned(), udp.port()),
             told: false,
+            awaits: false,
             routed: false,
         };
         let networks = vec![network(Transport::Udp, udp), network(Transport::Tcp, any)];
         let identity = Identity { pod: PodRef(1), shard: 0, shards: 1, networks };
         let (tell, heard) = mpsc::unbounded_channel();
-        let send = |(number, to)| Output::Send { send: SendRef(number), to, message: BYE, report: true };
-        let machine =
-            Sender { born: Instant::now(), outputs: sends.into_iter().map(send).collect(), heard: tell };
+        let machine = Sender { born: Instant::now(), outputs, heard: tell };
         let (handed, handed_in) = mpsc::channel(8);
         let (news, news_in) = mpsc::channel(8);
         let (events, connections) = mpsc::channel(8);
@@ -117,6 +125,7 @@ impl Bench {
             ShardMetrics::new(Metrics::register(&mut Registry::default())),
             Health::new().heartbeat("shard", Duration::from_secs(1)),
             Arc::new(AtomicUsize::new(0)),
+            Arc::default(),
             false,
         );
         // It has its keys as far as the loop is concerned.
@@ -190,6 +199,30 @@ async fn what_is_to_leave_by_a_pod_that_is_not_there_has_not_left() {
     };
     let mut bench = Bench::new(vec![(1, SendTo::Flow(flow))]);
     assert_eq!(bench.sent().await, (1, Some(SendFailed::NoSuchFlow), Some(flow)));
+}
+
+/// Each is told once, whoever it was for; what came by mesh is not sent round.
+#[tokio::test]
+async fn what_is_passed_on_to_who_is_not_there_was_not_taken() {
+    let flow = |pod| Flow {
+        pod: PodRef(pod),
+        transport: Transport::Udp,
+        local: "127.0.0.1:5060".parse().unwrap(),
+        remote: "127.0.0.1:5062".parse().unwrap(),
+        connection: None,
+    };
+    let pass = |number, pod, shard, from| Output::Forward {
+        pod: PodRef(pod),
+        shard,
+        message: BYE,
+        flow: flow(from),
+        report: Some(SendRef(number)),
+    };
+    let wanted = VecDeque::from([pass(1, 2, None, 1), pass(2, 2, None, 3), pass(3, 1, Some(7), 1)]);
+    let mut bench = Bench::wanting(wanted);
+    for number in 1..=3 {
+        assert_eq!(bench.sent().await, (number, Some(SendFailed::NoSuchFlow), None));
+    }
 }
 
 #[tokio::test]

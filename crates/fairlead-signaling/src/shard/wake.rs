@@ -58,6 +58,9 @@ impl<M: Machine> Shard<M> {
         })
         .await;
         self.count_overflow();
+        self.metrics.waits("handed", self.inlets.handed.len());
+        self.metrics.waits("news", self.inlets.news.len());
+        self.metrics.waits("connections", self.inlets.connections.len());
     }
 
     fn count_overflow(&mut self) {

@@ -50,8 +50,12 @@ pub struct Inner {
     pub streams: AtomicUsize,
     /// Takes questions and answers none.
     pub deaf: AtomicBool,
+    /// So many questions for a new call are answered as by one whose store is away.
+    pub storeless: AtomicUsize,
     /// Ends its streams and takes no new ones.
     pub gone: AtomicBool,
+    /// What briefings say of the surroundings.
+    pub surroundings: Mutex<fairlead_model::surroundings::Surroundings>,
     changed: broadcast::Sender<()>,
     version: AtomicUsize,
 }
@@ -66,7 +70,9 @@ impl Registrar {
             target: Mutex::default(),
             streams: AtomicUsize::new(0),
             deaf: AtomicBool::new(false),
+            storeless: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
+            surroundings: Mutex::default(),
             changed: broadcast::channel(16).0,
             version: AtomicUsize::new(0),
         }))
@@ -90,6 +96,7 @@ impl Registrar {
             members: self.members.lock().clone(),
             general: General { realm: "edge".to_owned(), ..General::default() },
             trusted: vec!["127.0.0.0/8".parse().unwrap()],
+            surroundings: self.surroundings.lock().clone(),
         }
     }
 
@@ -107,11 +114,18 @@ impl Registrar {
     }
 
     fn answer(&self, ask: &Ask) -> Result<Answer, AskFailed> {
+        let left = |left: usize| left.checked_sub(1);
+        if matches!(ask, Ask::Admit(_) | Ask::Occupy { .. })
+            && self.storeless.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok()
+        {
+            return Err(AskFailed::Unreachable);
+        }
         Ok(match ask {
             Ask::Register(register) => Answer::Registered(registered(register)),
             Ask::Admit(_) => match self.target.lock().clone() {
                 Some(target) => Answer::Admitted(Box::new(Admitted {
                     caller: target.policy.clone(),
+                    binding: None,
                     targets: vec![target],
                 })),
                 None => Answer::Refused(Refusal::new(404, "Not Found")),
@@ -309,15 +323,6 @@ pub async fn write(phone: &mut TcpStream, text: &str) {
 
 #[allow(unused)]
 pub fn member(role: Role, grpc: SocketAddr) -> Member {
-    Member {
-        pod: PodRef(rand::random::<u64>() & PodRef::MAX),
-        name: "other".to_owned(),
-        role,
-        grpc,
-        started: UnixMillis(1),
-        seen: UnixMillis(1),
-        draining: false,
-        load: 0,
-        version: "0".to_owned(),
-    }
+    let pod = PodRef(rand::random::<u64>() & PodRef::MAX);
+    Member::started(pod, "other", role, grpc, UnixMillis(1))
 }

@@ -1,0 +1,9 @@
+//! What objects are told of their peers.
+//!
+//! `status/planner.rs` decides which status is written next, and when none is; `status/compose.rs` makes it.
+
+mod compose;
+mod planner;
+
+pub use compose::View;
+pub use planner::{StatusPlanner, Write};

@@ -1,21 +1,35 @@
-//! Who may come in: a bearer token, compared in constant time; without one only this host.
+//! Who may come in, and who that is: the static token, a token that Kubernetes knows, or, without either, this host.
+//!
+//! [`guard`] finds out who asks and hands the [`Caller`] on; what he may do is decided where the operation is known, in
+//! [`crate::engine::Engine::run`], and so once for gRPC, REST and text.
+
+mod cache;
+mod caller;
+mod review;
+mod strangers;
+mod token_file;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use fairlead_runtime::settings::value::Secret;
 use subtle::ConstantTimeEq;
+use tonic::Status;
 
+pub use caller::Caller;
+pub use review::{Reviewer, Undecided};
+
+use crate::metrics::OperationMetrics;
 use crate::rest::problem::Problem;
+use token_file::TokenFile;
 
-/// The longest token file that is read, bytes.
-const FILE_LIMIT: u64 = 4096;
-
-/// The shortest token that is taken.
+/// The shortest static token that is taken.
 const SHORTEST: usize = 8;
 
 /// Why admin does not start.
@@ -43,67 +57,183 @@ pub enum AccessError {
         "admin listens on {0} and has no token: give admin-token or admin-token-file, or listen on a loopback address"
     )]
     Open(SocketAddr),
+    /// The audience does not say for which release tokens are.
+    #[error("token-review-audience is {0:?}, allowed: fairlead-admin/NAMESPACE/RELEASE")]
+    Audience(String),
 }
 
-/// Who may come in.
+/// Who may come in. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Access {
-    token: Option<Secret>,
+pub struct Access(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    fixed: Static,
+    reviewer: Option<Arc<Reviewer>>,
+}
+
+/// The static token: whoever has it may do everything.
+#[derive(Debug)]
+enum Static {
+    None,
+    Given(Secret),
+    File(TokenFile),
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// He showed nothing.
+    Missing,
+    /// What he showed is worth nothing; the text says why, as far as it is known.
+    Wrong(String),
+    /// Whether he may come in cannot be known now; the text says why.
+    Undecided(String),
+}
+
+impl Refusal {
+    fn text(&self) -> String {
+        match self {
+            Refusal::Missing => "a bearer token is wanted".to_owned(),
+            Refusal::Wrong(why) if why.is_empty() => "the bearer token is not one that is let in".to_owned(),
+            Refusal::Wrong(why) => format!("the bearer token is not one that is let in: {why}"),
+            Refusal::Undecided(why) => why.clone(),
+        }
+    }
+
+    /// For metrics.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self {
+            Refusal::Missing => "missing",
+            Refusal::Wrong(_) => "wrong",
+            Refusal::Undecided(_) => "undecided",
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal {
+            Refusal::Missing | Refusal::Wrong(_) => StatusCode::UNAUTHORIZED,
+            Refusal::Undecided(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Problem::new(status, refusal.text())
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Missing | Refusal::Wrong(_) => Status::unauthenticated(refusal.text()),
+            Refusal::Undecided(_) => Status::unavailable(refusal.text()),
+        }
+    }
 }
 
 impl Access {
-    /// By the token of the settings, or of a file (blank at its ends is cut off). With neither only a loopback address
-    /// may be listened on, and that is said.
-    pub fn new(token: Option<Secret>, file: Option<&Path>, listen: SocketAddr) -> Result<Self, AccessError> {
-        let token = match (token, file) {
+    /// By the token of the settings, or of a file (blank at its ends is cut off; it is waited for and read again when it
+    /// changes), and by tokens that `reviewer` knows. With nothing of these only a loopback address may be listened on,
+    /// and that is said.
+    pub fn new(
+        token: Option<Secret>,
+        file: Option<&Path>,
+        reviewer: Option<Reviewer>,
+        listen: SocketAddr,
+    ) -> Result<Self, AccessError> {
+        let fixed = match (token, file) {
             (Some(_), Some(_)) => return Err(AccessError::Twice),
-            (Some(token), None) => Some(token),
-            (None, Some(file)) => Some(read(file)?),
-            (None, None) => None,
+            (Some(token), None) if is_allowed(&token) => Static::Given(token),
+            (Some(_), None) => return Err(AccessError::Token),
+            (None, Some(file)) => Static::File(TokenFile::open(file)?),
+            (None, None) => Static::None,
         };
-        match &token {
-            None if !listen.ip().is_loopback() => return Err(AccessError::Open(listen)),
-            None => {
-                tracing::warn!(%listen, "admin asks for no token: whoever is on this host may do everything")
+        if matches!(fixed, Static::None) && reviewer.is_none() {
+            if !listen.ip().is_loopback() {
+                return Err(AccessError::Open(listen));
             }
-            Some(token) => {
-                let text = token.expose();
-                if text.len() < SHORTEST || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-                    return Err(AccessError::Token);
-                }
-            }
+            tracing::warn!(%listen, "admin asks for no token: whoever is on this host may do everything");
         }
-        Ok(Access { token })
+        Ok(Access(Arc::new(Inner { fixed, reviewer: reviewer.map(Arc::new) })))
     }
 
-    /// Whether these headers let somebody in.
-    pub fn allows(&self, headers: &HeaderMap) -> bool {
-        match &self.token {
-            Some(token) => {
-                bearer(headers).is_some_and(|given| given.as_bytes().ct_eq(token.expose().as_bytes()).into())
-            }
+    /// Who sent these headers, if he is let in. `authority` is that of the request's URI (HTTP/2 has it instead of Host),
+    /// `from` where it came from.
+    pub async fn who(
+        &self,
+        headers: &HeaderMap,
+        authority: Option<&str>,
+        from: IpAddr,
+    ) -> Result<Caller, Refusal> {
+        let Inner { fixed, reviewer } = &*self.0;
+        if matches!(fixed, Static::None) && reviewer.is_none() {
             // A web page that somebody on this host looks at can make his browser ask us. It says so (Origin), or it
             // reaches us under a name of its own (Host).
-            None => !headers.contains_key(header::ORIGIN) && is_meant_for_loopback(headers),
+            let from_here = !headers.contains_key(header::ORIGIN)
+                && is_meant_for_loopback(headers)
+                && authority.is_none_or(is_loopback_name);
+            return if from_here { Ok(Caller::this_host()) } else { Err(Refusal::Missing) };
         }
+        let given = bearer(headers).filter(|token| !token.is_empty()).ok_or(Refusal::Missing)?;
+        let not_yet = match fixed {
+            Static::None => None,
+            Static::Given(token) if is_same(given, token) => return Ok(Caller::static_token()),
+            Static::Given(_) => None,
+            Static::File(file) => match file.current(Instant::now()) {
+                Ok(token) if is_same(given, &token) => return Ok(Caller::static_token()),
+                Ok(_) => None,
+                Err(why) => Some(why),
+            },
+        };
+        let refusal = match reviewer {
+            None => Refusal::Wrong(String::new()),
+            Some(reviewer) => match Reviewer::identify(reviewer, given, from).await {
+                Ok(caller) => return Ok(caller),
+                Err(refusal) => refusal,
+            },
+        };
+        // What Kubernetes does not know may be the static token, which is not there yet.
+        Err(match (refusal, not_yet) {
+            (Refusal::Wrong(_), Some(why)) => Refusal::Undecided(why),
+            (refusal, _) => refusal,
+        })
     }
 }
 
 /// Middleware in front of everything but the three routes of kubelet and Prometheus.
-pub async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
-    let host = request.uri().authority().map(|authority| authority.host().to_owned());
-    let foreign = access.token.is_none() && host.is_some_and(|host| !is_loopback_name(&host));
-    if access.allows(request.headers()) && !foreign {
-        return next.run(request).await;
+pub async fn guard(
+    State((access, counts)): State<(Access, OperationMetrics)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let authority = request.uri().authority().map(|authority| authority.host().to_owned());
+    // Without an address, which a connection that is just breaking has not any more, all such are counted together.
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let from = from.map_or(IpAddr::from([0, 0, 0, 0]), |ConnectInfo(from)| from.ip());
+    match access.who(request.headers(), authority.as_deref(), from).await {
+        Ok(caller) => {
+            counts.access(caller.word());
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(refusal) => {
+            counts.access(refusal.word());
+            let is_grpc = request
+                .headers()
+                .get(header::CONTENT_TYPE)
+                .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+            if is_grpc { Status::from(refusal).into_http() } else { Problem::from(refusal).into_response() }
+        }
     }
-    let is_grpc = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    if is_grpc {
-        return tonic::Status::unauthenticated("a bearer token is wanted").into_http();
-    }
-    Problem::unauthorized().into_response()
+}
+
+/// Whether a header can carry it, and it is not too easy to guess.
+fn is_allowed(token: &Secret) -> bool {
+    let text = token.expose();
+    text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_same(given: &str, token: &Secret) -> bool {
+    given.as_bytes().ct_eq(token.expose().as_bytes()).into()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -112,7 +242,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn is_meant_for_loopback(headers: &HeaderMap) -> bool {
-    // Without Host it is HTTP/2, whose authority is looked at by the guard.
+    // Without Host it is HTTP/2, whose authority is looked at beside this.
     let Some(host) = headers.get(header::HOST) else { return true };
     let Ok(host) = host.to_str() else { return false };
     let name = match host.strip_prefix('[') {
@@ -127,72 +257,5 @@ fn is_loopback_name(name: &str) -> bool {
     bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn read(file: &Path) -> Result<Secret, AccessError> {
-    let failed = |cause| AccessError::File { file: file.display().to_string(), cause };
-    if std::fs::metadata(file).map_err(failed)?.len() > FILE_LIMIT {
-        return Err(AccessError::Token);
-    }
-    std::fs::read_to_string(file).map(|text| Secret::new(text.trim())).map_err(failed)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LOOPBACK: &str = "127.0.0.1:8080";
-
-    fn with(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
-    }
-
-    #[test]
-    fn only_the_right_token_lets_in() {
-        let access =
-            Access::new(Some(Secret::new("right-token")), None, "0.0.0.0:1".parse().unwrap()).unwrap();
-        assert!(access.allows(&with(&[(header::AUTHORIZATION, "Bearer right-token")])));
-        assert!(access.allows(&with(&[(header::AUTHORIZATION, "bearer right-token")])));
-        for bad in
-            ["Bearer wrong-token", "Bearer right-toke", "Bearer right-token2", "Basic right-token", "Bearer "]
-        {
-            assert!(!access.allows(&with(&[(header::AUTHORIZATION, bad)])), "{bad}");
-        }
-        assert!(!access.allows(&HeaderMap::new()));
-    }
-
-    #[test]
-    fn without_a_token_only_loopback_is_listened_on() {
-        assert!(matches!(
-            Access::new(None, None, "0.0.0.0:8080".parse().unwrap()),
-            Err(AccessError::Open(_))
-        ));
-        assert!(matches!(Access::new(None, None, "[::]:8080".parse().unwrap()), Err(AccessError::Open(_))));
-        assert!(Access::new(None, None, LOOPBACK.parse().unwrap()).is_ok());
-        assert!(Access::new(None, None, "[::1]:8080".parse().unwrap()).is_ok());
-    }
-
-    #[test]
-    fn without_a_token_a_web_page_cannot_make_a_browser_ask() {
-        let access = Access::new(None, None, LOOPBACK.parse().unwrap()).unwrap();
-        assert!(access.allows(&with(&[(header::HOST, "127.0.0.1:8080")])));
-        assert!(access.allows(&with(&[(header::HOST, "[::1]:8080")])));
-        assert!(access.allows(&with(&[(header::HOST, "localhost")])));
-        assert!(!access.allows(&with(&[(header::HOST, "rebound.example:8080")])));
-        assert!(!access.allows(&with(&[(header::HOST, LOOPBACK), (header::ORIGIN, "https://evil.example")])));
-    }
-
-    #[test]
-    fn the_token_may_stand_in_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("token");
-        std::fs::write(&file, "  from-the-file\n").unwrap();
-        let access = Access::new(None, Some(&file), "0.0.0.0:1".parse().unwrap()).unwrap();
-        assert!(access.allows(&with(&[(header::AUTHORIZATION, "Bearer from-the-file")])));
-        std::fs::write(&file, "\n").unwrap();
-        assert!(matches!(Access::new(None, Some(&file), LOOPBACK.parse().unwrap()), Err(AccessError::Token)));
-        let absent = folder.path().join("absent");
-        assert!(matches!(
-            Access::new(None, Some(&absent), LOOPBACK.parse().unwrap()),
-            Err(AccessError::File { .. })
-        ));
-    }
-}
+mod tests;

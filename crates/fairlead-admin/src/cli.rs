@@ -1,30 +1,34 @@
-//! The other end: `fairlead sip WORDS…` and whoever else speaks to admin by HTTP.
+//! The other end: `fairlead sip WORDS…`, `kubectl sip WORDS…` and whoever else asks admin.
 //!
-//! [`Command::parse`] reads the words, [`run`] asks and prints. [`Http`] is how it asks: [`HttpClient`] over TCP;
-//! another way (through the kube API) implements the trait.
+//! [`Command::parse`] reads the words, [`run`] asks and prints. [`Transport`] is how it asks: [`HttpClient`] by REST over
+//! TCP, [`GrpcClient`] by gRPC over a connection that somebody else made; another way implements the trait.
 
+mod grpc;
 mod http;
 mod print;
+mod wait;
 
 use std::io::Write;
+use std::time::Duration;
 
 use fairlead_proto::admin::v1 as pb;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::de::DeserializeOwned;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 
-pub use self::http::{Ask, Http, HttpClient, HttpError, Reply};
+pub use self::grpc::GrpcClient;
+pub use self::http::{HttpClient, HttpError};
 
+use crate::convert::ERROR;
 use crate::engine::{Answer, CHUNK, Entry};
-use crate::operation::{Answers, Operation, Place, Verb};
-use crate::rest::problem::Problem;
-use crate::rest::{EndFacts, one};
+use crate::operation::{Answers, Operation};
+use crate::rest::{EndFacts, one, one_as_json};
 use crate::table;
 use crate::words::{self, Meaning};
 use print::Printer;
 
 /// It was done.
 pub const DONE: u8 = 0;
-/// It was not done, or there is no such thing.
+/// It was not done, or there is no such thing, or `doctor` found an error.
 pub const FAILED: u8 = 1;
 /// The words were wrong.
 pub const MISUSED: u8 = 2;
@@ -50,13 +54,36 @@ pub struct Command {
     pub pods: bool,
     /// How.
     pub format: Format,
+    /// Of `address`: ask again for so long until there is one.
+    pub wait: Option<Duration>,
+}
+
+/// How admin is asked.
+#[async_trait::async_trait]
+pub trait Transport: Send + Sync {
+    /// An operation that is answered with one message.
+    async fn one(&self, operation: &Operation) -> Result<Answer, Ended>;
+    /// An operation that lists.
+    async fn list(&self, operation: &Operation) -> Result<Parts, Ended>;
+}
+
+/// A list as it comes; the end is the last.
+pub type Parts = BoxStream<'static, Result<Part, Ended>>;
+
+/// Of a list.
+#[derive(Debug)]
+pub enum Part {
+    /// The next ones.
+    Entries(Vec<Entry>),
+    /// There are no more.
+    End(EndFacts),
 }
 
 impl Command {
-    /// Reads the words after `sip`; `--pods`, `--json`, `--csv` and `--format FORM` may stand anywhere among them. What
-    /// is no command is text to print, with the status to end with.
+    /// Reads the words after `sip`; `--pods`, `--json`, `--csv`, `--format FORM` and `--wait[=TIME]` may stand
+    /// anywhere among them. What is no command is text to print, with the status to end with.
     pub fn parse(words: &[String]) -> Result<Self, (String, u8)> {
-        let (mut pods, mut format, mut plain) = (false, Format::Table, Vec::new());
+        let (mut pods, mut format, mut wait, mut plain) = (false, Format::Table, None, Vec::new());
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
             match word {
@@ -72,6 +99,13 @@ impl Command {
                         _ => return Err(("--format wants table, json or csv\n".to_owned(), MISUSED)),
                     }
                 }
+                "--wait" => wait = Some(wait::USUAL),
+                other if other.starts_with("--wait=") => {
+                    let time = other.trim_start_matches("--wait=");
+                    wait = Some(wait::time(time).ok_or_else(|| {
+                        (format!("{time:?} is no time to wait: 60s, 2m or the like is wanted\n"), MISUSED)
+                    })?);
+                }
                 other if other.starts_with("--admin-") => {
                     let name = other.split('=').next().unwrap_or(other);
                     return Err((format!("{name} has to stand before the words\n"), MISUSED));
@@ -80,7 +114,10 @@ impl Command {
             }
         }
         match words::parse(&plain) {
-            Meaning::Do(operation) => Ok(Command { operation, pods, format }),
+            Meaning::Do(operation) if wait.is_some() && operation != Operation::Address => {
+                Err(("--wait is for `address` alone\n".to_owned(), MISUSED))
+            }
+            Meaning::Do(operation) => Ok(Command { operation, pods, format, wait }),
             Meaning::Say(text) => Err((text, DONE)),
             Meaning::Refuse(text) => Err((text, MISUSED)),
         }
@@ -95,13 +132,14 @@ pub fn usage() -> String {
     };
     format!(
         "Commands:\n{commands}\nOptions among the words:\n  --pods           Append a column that names the pod\n  \
-         --format FORM    table (chan_sip's), json or csv"
+         --format FORM    table (chan_sip's), json or csv; --json and --csv for short\n  \
+         --wait[=TIME]    With `address`: ask again until there is one, for 60s if no time is given"
     )
 }
 
-/// Does what the words say at the admin that `http` reaches; returns the status to end with.
+/// Does what the words say at the admin that `transport` reaches; returns the status to end with.
 pub async fn run(
-    http: &dyn Http,
+    transport: &dyn Transport,
     words: &[String],
     out: &mut (dyn Write + Send),
     err: &mut (dyn Write + Send),
@@ -114,8 +152,8 @@ pub async fn run(
             return if printed.is_ok() { status } else { FAILED };
         }
     };
-    match carry_out(http, &command, out, err).await {
-        Ok(()) => DONE,
+    match carry_out(transport, &command, out, err).await {
+        Ok(status) => status,
         Err(Ended::NotFound) if command.format == Format::Table => {
             let _ = out.write_all(table::not_found(&command.operation).as_bytes());
             FAILED
@@ -135,9 +173,15 @@ pub enum Ended {
     /// Nobody has that name.
     #[error("there is no such peer")]
     NotFound,
-    /// Admin was not reached.
+    /// Admin was not reached by HTTP.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// Admin, or who would know, cannot be asked now.
+    #[error("{0}")]
+    Away(String),
+    /// Whoever asks may not.
+    #[error("{0}")]
+    Forbidden(String),
     /// Admin refused.
     #[error("{0}")]
     Refused(String),
@@ -150,120 +194,71 @@ pub enum Ended {
 }
 
 async fn carry_out(
-    http: &dyn Http,
+    transport: &dyn Transport,
     command: &Command,
     out: &mut (dyn Write + Send),
     err: &mut (dyn Write + Send),
-) -> Result<(), Ended> {
+) -> Result<u8, Ended> {
     let operation = &command.operation;
     let row = operation.row().ok_or_else(|| Ended::Garbled("no such row".to_owned()))?;
-    let missing = match row.answers {
+    let (status, missing) = match row.answers {
         Answers::List(field) => {
-            let reply = http.send(ask(operation, "application/x-ndjson")).await?;
-            list(command, field, checked(reply).await?, out).await?
+            let parts = transport.list(operation).await?;
+            (DONE, list(command, field, parts, out).await?)
         }
         Answers::One => {
-            let reply = http.send(ask(operation, "application/json")).await?;
-            let body = checked(reply).await?.collect().await?;
-            let answer = read_one(operation, &body)?;
+            let answer = match command.wait {
+                Some(limit) => wait::for_address(transport, limit).await?,
+                None => transport.one(operation).await?,
+            };
             let (text, missing) = one(operation, &answer, command.pods);
+            let json = || one_as_json(&answer).map_err(|problem| Ended::Garbled(problem.detail));
             match command.format {
-                Format::Json => writeln!(out, "{}", String::from_utf8_lossy(&body))?,
-                Format::Csv => print::one_as_csv(&body, out)?,
+                Format::Json => writeln!(out, "{}", json()?)?,
+                Format::Csv => print::one_as_csv(json()?, out)?,
                 Format::Table => out.write_all(text.as_bytes())?,
             }
-            missing.to_vec()
+            (verdict(&answer), missing.to_vec())
         }
     };
     out.flush()?;
     if !missing.is_empty() {
         err.write_all(table::missing(&missing).as_bytes())?;
     }
-    Ok(())
+    Ok(status)
 }
 
-/// The operation as REST asks it.
-pub fn ask(operation: &Operation, accept: &'static str) -> Ask {
-    let Some(row) = operation.row() else { return Ask { verb: Verb::Get, target: "/".to_owned(), accept } };
-    let arguments = operation.arguments();
-    let (mut target, mut query) = (row.path.to_owned(), Vec::new());
-    for (name, value) in &arguments {
-        let value = utf8_percent_encode(value, UNRESERVED).to_string();
-        let in_path = row.parameters.iter().any(|known| known.name == *name && known.place == Place::Path);
-        if in_path {
-            target = target.replace(&format!("{{{name}}}"), &value);
-        } else {
-            query.push(format!("{name}={value}"));
-        }
+/// Answers that are an answer and yet not what one hoped for.
+fn verdict(answer: &Answer) -> u8 {
+    match answer {
+        Answer::Addresses(answer) if answer.addresses.is_empty() => FAILED,
+        Answer::Diagnosed(answer) if answer.findings.iter().any(|found| found.severity == ERROR) => FAILED,
+        _ => DONE,
     }
-    if !query.is_empty() {
-        target = format!("{target}?{}", query.join("&"));
-    }
-    Ask { verb: row.verb, target, accept }
-}
-
-/// All but what RFC 3986 §2.3 leaves alone.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-async fn checked(reply: Reply) -> Result<Reply, Ended> {
-    match reply.status {
-        200..=299 => Ok(reply),
-        status => {
-            let body = reply.collect().await?;
-            let problem: Option<Problem> = serde_json::from_slice(&body).ok();
-            if status == 404 && problem.as_ref().is_some_and(|problem| problem.detail == NO_SUCH_PEER) {
-                return Err(Ended::NotFound);
-            }
-            let detail = match problem {
-                Some(problem) if problem.missing.is_empty() => problem.detail,
-                Some(problem) => {
-                    format!("{}. {}", problem.detail, table::missing(&problem.missing).trim_end())
-                }
-                None => format!("admin answered with status {status}"),
-            };
-            Err(Ended::Refused(detail))
-        }
-    }
-}
-
-/// The detail of [`crate::engine::Failure::NotFound`].
-const NO_SUCH_PEER: &str = "there is no such peer";
-
-fn read_one(operation: &Operation, body: &[u8]) -> Result<Answer, Ended> {
-    Ok(match operation {
-        Operation::ShowPeer { .. } => Answer::Peer(Box::new(read(body)?)),
-        Operation::ShowUser { .. } => Answer::User(Box::new(read(body)?)),
-        Operation::PruneRealtime(_) => Answer::Pruned(read(body)?),
-        Operation::Unregister { .. } => Answer::Unregistered(read(body)?),
-        Operation::QualifyPeer { .. } => Answer::Qualified(read(body)?),
-        Operation::ShowPods => Answer::Pods(read(body)?),
-        Operation::Reindex => Answer::Reindexed(read(body)?),
-        _ => return Err(Ended::Garbled("a list instead of one answer".to_owned())),
-    })
-}
-
-fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Ended> {
-    serde_json::from_slice(text).map_err(|cause| Ended::Garbled(cause.to_string()))
 }
 
 async fn list(
     command: &Command,
     field: &'static str,
-    mut reply: Reply,
+    mut parts: Parts,
     out: &mut (dyn Write + Send),
 ) -> Result<Vec<pb::Missing>, Ended> {
     let mut printer = Printer::new(command, field);
     let mut waiting: Vec<Entry> = Vec::new();
-    while let Some(line) = reply.line().await? {
-        if let Some(end) = read_end(&line) {
-            printer.entries(&waiting, out)?;
-            printer.end(&end, out)?;
-            return match end.problem {
-                Some(problem) => Err(Ended::Refused(format!("the list is not complete: {}", problem.detail))),
-                None => Ok(end.missing),
-            };
+    while let Some(part) = parts.next().await {
+        match part? {
+            Part::End(end) => {
+                printer.entries(&waiting, out)?;
+                printer.end(&end, out)?;
+                return match end.problem {
+                    Some(problem) => {
+                        Err(Ended::Refused(format!("the list is not complete: {}", problem.detail)))
+                    }
+                    None => Ok(end.missing),
+                };
+            }
+            Part::Entries(entries) => waiting.extend(entries),
         }
-        waiting.push(read_entry(&command.operation, &line)?);
         if waiting.len() >= CHUNK {
             printer.entries(&waiting, out)?;
             waiting.clear();
@@ -271,26 +266,6 @@ async fn list(
     }
     printer.entries(&waiting, out)?;
     Err(Ended::Garbled("the list has no end".to_owned()))
-}
-
-fn read_end(line: &[u8]) -> Option<EndFacts> {
-    // Entries have no field of that name, and begin with another one.
-    if !line.starts_with(b"{\"end\":") {
-        return None;
-    }
-    serde_json::from_slice::<crate::rest::End>(line).ok().map(|line| line.end)
-}
-
-fn read_entry(operation: &Operation, line: &[u8]) -> Result<Entry, Ended> {
-    Ok(match operation {
-        Operation::ShowPeers { .. } => Entry::Peer(Box::new(read(line)?)),
-        Operation::ShowUsers { .. } => Entry::User(read(line)?),
-        Operation::ShowChannels | Operation::ShowChannel { .. } => Entry::Channel(Box::new(read(line)?)),
-        Operation::ShowChannelStats => Entry::ChannelStats(Box::new(read(line)?)),
-        Operation::ShowBridged => Entry::Bridge(read(line)?),
-        Operation::ShowInUse { .. } => Entry::InUse(read(line)?),
-        _ => return Err(Ended::Garbled("one answer instead of a list".to_owned())),
-    })
 }
 
 #[cfg(test)]
@@ -316,8 +291,22 @@ mod tests {
     }
 
     #[test]
-    fn names_are_written_into_the_path_without_losing_a_character() {
-        let ask = ask(&Operation::ShowPeer { name: "a/b c?%é".to_owned(), load: true }, "application/json");
-        assert_eq!(ask.target, "/v1/peers/a%2Fb%20c%3F%25%C3%A9?load=true");
+    fn only_an_address_is_waited_for() {
+        assert_eq!(command("address").unwrap().wait, None);
+        assert_eq!(command("address --wait").unwrap().wait, Some(Duration::from_secs(60)));
+        assert_eq!(command("--wait=2m address").unwrap().wait, Some(Duration::from_secs(120)));
+        assert_eq!(command("address --wait=soon").unwrap_err().1, MISUSED);
+        assert_eq!(command("show peers --wait").unwrap_err().1, MISUSED);
+    }
+
+    #[test]
+    fn doctor_ends_with_one_only_when_something_fails() {
+        let diagnosed = |severity: &str| {
+            let finding = pb::Finding { severity: severity.to_owned(), ..Default::default() };
+            Answer::Diagnosed(pb::DiagnoseResponse { findings: vec![finding], ..Default::default() })
+        };
+        assert_eq!(verdict(&diagnosed("warning")), DONE);
+        assert_eq!(verdict(&diagnosed("error")), FAILED);
+        assert_eq!(verdict(&Answer::Addresses(pb::ListAddressesResponse::default())), FAILED);
     }
 }

@@ -10,6 +10,7 @@ use fairlead_model::operator::{
     ContactView, InUseView, PeerAddress, PeerDetail, PeerSource, PeerView, UserView,
 };
 use fairlead_model::relay::{SessionStatistics, StreamStatistics};
+use fairlead_model::surroundings::{Finding, Severity, SipAddress};
 use fairlead_proto::admin::v1 as pb;
 
 /// What names and times are relative to.
@@ -297,7 +298,7 @@ pub fn pod(member: Member) -> pb::Pod {
         id: member.pod.to_string(),
         name: member.name,
         role: member.role.word().to_owned(),
-        grpc: member.grpc.to_string(),
+        grpc: if member.grpc.port() == 0 { String::new() } else { member.grpc.to_string() },
         started_ms: member.started.0,
         seen_ms: member.seen.0,
         draining: member.draining,
@@ -322,3 +323,32 @@ fn stream_from(all: &SessionStatistics, side: Side) -> Option<&StreamStatistics>
     let mut from_it = all.streams.iter().filter(|stream| stream.from == side);
     from_it.clone().find(|stream| stream.media == "audio").or_else(|| from_it.next())
 }
+
+/// Where phones go.
+pub fn sip_address(address: &SipAddress) -> pb::Address {
+    pb::Address {
+        transport: address.transport.lower().to_owned(),
+        host: address.host.clone(),
+        port: u32::from(address.port),
+        network: address.network.clone(),
+        destinations: address.destinations.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// What is wrong.
+pub fn finding(finding: &Finding) -> pb::Finding {
+    let severity = match finding.severity {
+        Severity::Error => ERROR,
+        Severity::Warning => "warning",
+    };
+    pb::Finding {
+        severity: severity.to_owned(),
+        code: finding.code.clone(),
+        about: finding.about.clone(),
+        text: finding.text.clone(),
+        remedy: finding.remedy.clone(),
+    }
+}
+
+/// The severity of what makes calls or registrations fail.
+pub const ERROR: &str = "error";

@@ -10,13 +10,20 @@ use std::time::Duration;
 
 use fairlead_model::id::PodRef;
 use fairlead_model::member::{Briefing, Member, Role};
+use fairlead_model::surroundings::Surroundings;
 use fairlead_proto::attached::stay_attached;
-use fairlead_proto::client::{ChannelsClient, PeersClient, RegistrarClient, RelayClient, connection};
+use fairlead_proto::client::{
+    ChannelsClient, DiagnosisClient, PeersClient, RegistrarClient, RelayClient, connection,
+};
 use fairlead_proto::operator::{ChannelsPort, PeersPort, SessionsPort};
+use fairlead_proto::provisioning::DiagnosisPort;
+use fairlead_proto::tls::PodTls;
 use fairlead_proto::trace::TraceHooks;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use crate::engine::Myself;
 
 /// One pod with one of its ports.
 #[derive(Debug)]
@@ -46,6 +53,14 @@ pub trait Directory: Send + Sync + 'static {
     async fn signaling(&self) -> Vec<Door<dyn ChannelsPort>>;
     /// Every media pod.
     async fn relays(&self) -> Vec<Door<dyn SessionsPort>>;
+    /// Every pod, to be examined.
+    async fn every_pod(&self) -> Vec<Door<dyn DiagnosisPort>>;
+    /// What lies around the edge; `None` while nobody has said who is there.
+    async fn surroundings(&self) -> Option<Surroundings>;
+    /// Roles of which there is no pod, but should be.
+    async fn absent_roles(&self) -> Vec<Role>;
+    /// Everybody who is known now, as far as there is a list.
+    fn members(&self) -> Vec<Member>;
     /// The name of every pod that is known now.
     fn names(&self) -> Vec<(PodRef, String)>;
 }
@@ -59,6 +74,10 @@ pub struct Together {
     pub signaling: Vec<Door<dyn ChannelsPort>>,
     /// Its relay.
     pub relays: Vec<Door<dyn SessionsPort>>,
+    /// All of them, to be examined.
+    pub every_pod: Vec<Door<dyn DiagnosisPort>>,
+    /// Where phones reach it.
+    pub surroundings: Surroundings,
 }
 
 #[async_trait::async_trait]
@@ -75,6 +94,22 @@ impl Directory for Together {
         self.relays.clone()
     }
 
+    async fn every_pod(&self) -> Vec<Door<dyn DiagnosisPort>> {
+        self.every_pod.clone()
+    }
+
+    async fn surroundings(&self) -> Option<Surroundings> {
+        Some(self.surroundings.clone())
+    }
+
+    async fn absent_roles(&self) -> Vec<Role> {
+        Vec::new()
+    }
+
+    fn members(&self) -> Vec<Member> {
+        Vec::new()
+    }
+
     fn names(&self) -> Vec<(PodRef, String)> {
         let registrars = self.registrars.iter().map(|door| (door.pod, door.name.clone()));
         let signaling = self.signaling.iter().map(|door| (door.pod, door.name.clone()));
@@ -85,7 +120,9 @@ impl Directory for Together {
 
 /// The pods that the registrar names, over gRPC. Admin is a member itself.
 pub struct Members {
+    me: Member,
     registrar: RegistrarClient,
+    tls: PodTls,
     briefings: watch::Receiver<Option<Arc<Briefing>>>,
     connections: Mutex<HashMap<SocketAddr, tonic::transport::Channel>>,
     /// Until then admin waits for the first pod of a role to be named: at a start of everything at once it may be the
@@ -99,12 +136,15 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 impl Members {
     /// Attaches to a registrar (`HOST:PORT` each; a name may stand for several) as `who` and stays attached. To be
     /// called inside the runtime.
-    pub fn attach(registrars: Vec<String>, who: Member) -> Self {
+    pub fn attach(registrars: Vec<String>, who: Member, tls: PodTls) -> Self {
         let start = usize::try_from(who.pod.0 & 0xffff).unwrap_or_default();
-        let briefings =
-            stay_attached(Arc::new(RegistrarClient::connect(registrars.clone(), start)), who, || (0, false));
+        let me = who.clone();
+        let client = RegistrarClient::connect(registrars.clone(), start, tls.clone());
+        let briefings = stay_attached(Arc::new(client), who, || (0, false));
         Members {
-            registrar: RegistrarClient::connect(registrars, start),
+            me,
+            registrar: RegistrarClient::connect(registrars, start, tls.clone()),
+            tls,
             briefings,
             connections: Mutex::default(),
             patient_until: Instant::now() + PATIENCE,
@@ -138,13 +178,21 @@ impl Members {
         members.filter(|member| member.role == role).cloned().collect()
     }
 
+    /// What the registrar said last; waited for as long as [`Self::of`] waits.
+    async fn briefing(&self) -> Option<Arc<Briefing>> {
+        let mut briefings = self.briefings.clone();
+        // Out of time, or out of registrars: then there is none.
+        let _ = tokio::time::timeout_at(self.patient_until, briefings.wait_for(Option::is_some)).await;
+        self.briefings.borrow().clone()
+    }
+
     /// One connection for each address, kept as long as somebody there is a member.
-    fn connection(&self, to: SocketAddr) -> tonic::transport::Channel {
+    fn connection(&self, to: SocketAddr, role: Role) -> tonic::transport::Channel {
         let mut connections = self.connections.lock();
         if let Some(briefing) = self.briefings.borrow().as_deref() {
             connections.retain(|at, _| *at == to || briefing.members.iter().any(|member| member.grpc == *at));
         }
-        connections.entry(to).or_insert_with(|| connection(to)).clone()
+        connections.entry(to).or_insert_with(|| connection(to, &self.tls, role)).clone()
     }
 }
 
@@ -155,7 +203,7 @@ impl Directory for Members {
             pod,
             name,
             role: Role::Registrar,
-            port: Arc::new(PeersClient::new(self.connection(to))) as Arc<dyn PeersPort>,
+            port: Arc::new(PeersClient::new(self.connection(to, Role::Registrar))) as Arc<dyn PeersPort>,
         };
         let known = if self.is_briefed() { self.of(Role::Registrar).await } else { Vec::new() };
         if !known.is_empty() {
@@ -171,7 +219,8 @@ impl Directory for Members {
             pod: member.pod,
             name: member.name,
             role: member.role,
-            port: Arc::new(ChannelsClient::new(self.connection(member.grpc))) as Arc<dyn ChannelsPort>,
+            port: Arc::new(ChannelsClient::new(self.connection(member.grpc, member.role)))
+                as Arc<dyn ChannelsPort>,
         };
         self.of(Role::Signaling).await.into_iter().map(door).collect()
     }
@@ -181,10 +230,46 @@ impl Directory for Members {
             pod: member.pod,
             name: member.name,
             role: member.role,
-            port: Arc::new(RelayClient::new(self.connection(member.grpc), TraceHooks::default()))
+            port: Arc::new(RelayClient::new(self.connection(member.grpc, member.role), TraceHooks::default()))
                 as Arc<dyn SessionsPort>,
         };
         self.of(Role::Media).await.into_iter().map(door).collect()
+    }
+
+    async fn every_pod(&self) -> Vec<Door<dyn DiagnosisPort>> {
+        let port = |member: &Member| match member.role {
+            Role::Signaling | Role::Media | Role::Registrar => {
+                let to = self.connection(member.grpc, member.role);
+                Some(Arc::new(DiagnosisClient::new(to)) as Arc<dyn DiagnosisPort>)
+            }
+            Role::Admin if member.pod == self.me.pod => Some(Myself::port(&member.name)),
+            // Another admin answers nobody without a token; the operator role has no port, and what it finds comes with the
+            // surroundings.
+            Role::Admin | Role::Operator => None,
+        };
+        self.briefing().await.map_or_else(Vec::new, |briefing| {
+            let door = |member: &Member| {
+                let (pod, name, role) = (member.pod, member.name.clone(), member.role);
+                port(member).map(|port| Door { pod, name, role, port })
+            };
+            briefing.members.iter().filter_map(door).collect()
+        })
+    }
+
+    async fn surroundings(&self) -> Option<Surroundings> {
+        self.briefing().await.map(|briefing| briefing.surroundings.clone())
+    }
+
+    async fn absent_roles(&self) -> Vec<Role> {
+        let briefing = self.briefing().await;
+        let is_there = |role: &Role| {
+            briefing.iter().flat_map(|briefing| &briefing.members).any(|member| member.role == *role)
+        };
+        [Role::Signaling, Role::Media, Role::Registrar].into_iter().filter(|role| !is_there(role)).collect()
+    }
+
+    fn members(&self) -> Vec<Member> {
+        self.briefings.borrow().as_ref().map(|briefing| briefing.members.clone()).unwrap_or_default()
     }
 
     fn names(&self) -> Vec<(PodRef, String)> {

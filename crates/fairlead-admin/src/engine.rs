@@ -1,5 +1,6 @@
 //! Carries out operations: knows for each who holds the facts, asks them all at once, makes one answer.
 
+mod around;
 mod listing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,8 +18,10 @@ use fairlead_runtime::identity::now;
 
 use tracing::Instrument;
 
+pub(crate) use around::Myself;
 pub use listing::{CHUNK, Entry, Listing};
 
+use crate::auth::Caller;
 use crate::convert::{self, Names};
 use crate::directory::{Directory, Door};
 use crate::fan_out::{Answers, Limit, Missing, ask_all, ask_one};
@@ -47,6 +50,10 @@ pub enum Answer {
     Pods(pb::ListPodsResponse),
     /// How many peers the index has.
     Reindexed(pb::ReindexResponse),
+    /// Where phones go.
+    Addresses(pb::ListAddressesResponse),
+    /// What is wrong.
+    Diagnosed(pb::DiagnoseResponse),
 }
 
 /// Why there is none.
@@ -58,6 +65,17 @@ pub enum Failure {
     /// The question makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// Whoever asks may not.
+    #[error("not allowed: {needed} in namespace {namespace} is needed")]
+    Forbidden {
+        /// `create sippeers.fairlead.dev/prune`
+        needed: String,
+        /// Where.
+        namespace: String,
+    },
+    /// Whether he may could not be found out.
+    #[error("{0}")]
+    Undecided(String),
     /// None of the pods that would know answered.
     #[error("no {role} pod answered")]
     Nobody {
@@ -93,10 +111,11 @@ impl Engine {
         Engine { metrics, ..self }
     }
 
-    /// Carries out `operation`. For lists, `cursor` is where to begin and `limit` how many entries to give, all when
+    /// Carries out `operation` if `caller` may do it. For lists, `cursor` is where to begin and `limit` how many entries to give, all when
     /// it is `None`.
     pub async fn run(
         &self,
+        caller: &Caller,
         operation: Operation,
         cursor: &str,
         limit: Option<usize>,
@@ -104,11 +123,18 @@ impl Engine {
         let (words, began) = (operation.words(), Instant::now());
         let span = tracing::info_span!("operation", words);
         let changes = operation.row().is_some_and(|row| row.verb == Verb::Post);
-        let result = self.carry_out(operation, cursor, limit).instrument(span.clone()).await;
+        let result = async {
+            caller.may(&operation).await?;
+            self.carry_out(operation, cursor, limit).await
+        };
+        let result = result.instrument(span.clone()).await;
         self.metrics.operation(words, result.as_ref().err(), began.elapsed());
         span.in_scope(|| match &result {
             // Who may do what he likes leaves a trace of it.
-            Ok(_) if changes => tracing::info!("the operator changed something"),
+            Ok(_) if changes => tracing::info!(by = caller.account(), "the operator changed something"),
+            Err(failure @ Failure::Forbidden { .. }) => {
+                tracing::warn!(by = caller.account(), %failure, "somebody may not do this");
+            }
             Ok(_) => tracing::debug!("the operator looked at something"),
             Err(failure) => tracing::debug!(%failure, "the operator got no answer"),
         });
@@ -146,6 +172,8 @@ impl Engine {
             Operation::QualifyPeer { name, load } => self.qualify(&name, load).await.map(Answer::Qualified),
             Operation::ShowPods => self.pods().await.map(Answer::Pods),
             Operation::Reindex => self.reindex().await.map(Answer::Reindexed),
+            Operation::Address => self.addresses().await.map(Answer::Addresses),
+            Operation::Doctor => self.doctor().await.map(Answer::Diagnosed),
         }
     }
 

@@ -8,6 +8,7 @@ use fairlead_proto::admin::v1::admin_server::Admin;
 use futures::Stream;
 use tonic::{Request, Response, Status};
 
+use crate::auth::Caller;
 use crate::engine::{Answer, Engine, Entry, Failure, Listing};
 use crate::operation::Operation;
 
@@ -23,18 +24,19 @@ impl AdminService {
         AdminService { engine }
     }
 
-    async fn run(&self, operation: Operation) -> Result<Answer, Status> {
-        self.engine.run(operation, "", None).await.map_err(status)
+    async fn run(&self, caller: &Caller, operation: Operation) -> Result<Answer, Status> {
+        self.engine.run(caller, operation, "", None).await.map_err(status)
     }
 
     async fn list<R: Part>(
         &self,
+        caller: &Caller,
         operation: Operation,
         limit: u32,
         cursor: &str,
     ) -> Result<Response<Parts<R>>, Status> {
         let limit = (limit > 0).then(|| usize::try_from(limit).unwrap_or(usize::MAX));
-        match self.engine.run(operation, cursor, limit).await.map_err(status)? {
+        match self.engine.run(caller, operation, cursor, limit).await.map_err(status)? {
             Answer::List(listing) => Ok(Response::new(parts(*listing))),
             _ => Err(mismatch()),
         }
@@ -98,16 +100,17 @@ impl Admin for AdminService {
         &self,
         request: Request<pb::ListPeersRequest>,
     ) -> Result<Response<Self::ListPeersStream>, Status> {
-        let asked = request.into_inner();
-        self.list(Operation::ShowPeers { like: checked(asked.like)? }, asked.limit, &asked.cursor).await
+        let (caller, asked) = taken(request)?;
+        self.list(&caller, Operation::ShowPeers { like: checked(asked.like)? }, asked.limit, &asked.cursor)
+            .await
     }
 
     async fn get_peer(
         &self,
         request: Request<pb::GetPeerRequest>,
     ) -> Result<Response<pb::GetPeerResponse>, Status> {
-        let pb::GetPeerRequest { name, load } = request.into_inner();
-        match self.run(Operation::ShowPeer { name: named(name)?, load }).await? {
+        let (caller, pb::GetPeerRequest { name, load }) = taken(request)?;
+        match self.run(&caller, Operation::ShowPeer { name: named(name)?, load }).await? {
             Answer::Peer(answer) => Ok(Response::new(*answer)),
             _ => Err(mismatch()),
         }
@@ -117,16 +120,17 @@ impl Admin for AdminService {
         &self,
         request: Request<pb::ListUsersRequest>,
     ) -> Result<Response<Self::ListUsersStream>, Status> {
-        let asked = request.into_inner();
-        self.list(Operation::ShowUsers { like: checked(asked.like)? }, asked.limit, &asked.cursor).await
+        let (caller, asked) = taken(request)?;
+        self.list(&caller, Operation::ShowUsers { like: checked(asked.like)? }, asked.limit, &asked.cursor)
+            .await
     }
 
     async fn get_user(
         &self,
         request: Request<pb::GetUserRequest>,
     ) -> Result<Response<pb::GetUserResponse>, Status> {
-        let pb::GetUserRequest { name, load } = request.into_inner();
-        match self.run(Operation::ShowUser { name: named(name)?, load }).await? {
+        let (caller, pb::GetUserRequest { name, load }) = taken(request)?;
+        match self.run(&caller, Operation::ShowUser { name: named(name)?, load }).await? {
             Answer::User(answer) => Ok(Response::new(*answer)),
             _ => Err(mismatch()),
         }
@@ -136,50 +140,50 @@ impl Admin for AdminService {
         &self,
         request: Request<pb::ListChannelsRequest>,
     ) -> Result<Response<Self::ListChannelsStream>, Status> {
-        let pb::ListChannelsRequest { prefix, limit, cursor } = request.into_inner();
+        let (caller, pb::ListChannelsRequest { prefix, limit, cursor }) = taken(request)?;
         let operation = match prefix.as_str() {
             "" => Operation::ShowChannels,
             _ => Operation::ShowChannel { prefix },
         };
-        self.list(operation, limit, &cursor).await
+        self.list(&caller, operation, limit, &cursor).await
     }
 
     async fn list_channel_stats(
         &self,
         request: Request<pb::ListChannelStatsRequest>,
     ) -> Result<Response<Self::ListChannelStatsStream>, Status> {
-        let asked = request.into_inner();
-        self.list(Operation::ShowChannelStats, asked.limit, &asked.cursor).await
+        let (caller, asked) = taken(request)?;
+        self.list(&caller, Operation::ShowChannelStats, asked.limit, &asked.cursor).await
     }
 
     async fn list_bridges(
         &self,
         request: Request<pb::ListBridgesRequest>,
     ) -> Result<Response<Self::ListBridgesStream>, Status> {
-        let asked = request.into_inner();
-        self.list(Operation::ShowBridged, asked.limit, &asked.cursor).await
+        let (caller, asked) = taken(request)?;
+        self.list(&caller, Operation::ShowBridged, asked.limit, &asked.cursor).await
     }
 
     async fn list_in_use(
         &self,
         request: Request<pb::ListInUseRequest>,
     ) -> Result<Response<Self::ListInUseStream>, Status> {
-        let asked = request.into_inner();
-        self.list(Operation::ShowInUse { all: asked.all }, asked.limit, &asked.cursor).await
+        let (caller, asked) = taken(request)?;
+        self.list(&caller, Operation::ShowInUse { all: asked.all }, asked.limit, &asked.cursor).await
     }
 
     async fn prune_realtime(
         &self,
         request: Request<pb::PruneRealtimeRequest>,
     ) -> Result<Response<pb::PruneRealtimeResponse>, Status> {
-        let pb::PruneRealtimeRequest { all, name, like } = request.into_inner();
+        let (caller, pb::PruneRealtimeRequest { all, name, like }) = taken(request)?;
         let which = match (all, name.is_empty(), like.is_empty()) {
             (true, true, true) => PruneSelector::All,
             (false, false, true) => PruneSelector::Name(name),
             (false, true, false) => PruneSelector::Like(checked(Some(like))?.unwrap_or_default()),
             _ => return Err(Status::invalid_argument("one of all, name and like is wanted")),
         };
-        match self.run(Operation::PruneRealtime(which)).await? {
+        match self.run(&caller, Operation::PruneRealtime(which)).await? {
             Answer::Pruned(answer) => Ok(Response::new(answer)),
             _ => Err(mismatch()),
         }
@@ -189,7 +193,8 @@ impl Admin for AdminService {
         &self,
         request: Request<pb::UnregisterRequest>,
     ) -> Result<Response<pb::UnregisterResponse>, Status> {
-        match self.run(Operation::Unregister { name: named(request.into_inner().name)? }).await? {
+        let (caller, asked) = taken(request)?;
+        match self.run(&caller, Operation::Unregister { name: named(asked.name)? }).await? {
             Answer::Unregistered(answer) => Ok(Response::new(answer)),
             _ => Err(mismatch()),
         }
@@ -199,8 +204,8 @@ impl Admin for AdminService {
         &self,
         request: Request<pb::QualifyPeerRequest>,
     ) -> Result<Response<pb::QualifyPeerResponse>, Status> {
-        let pb::QualifyPeerRequest { name, load } = request.into_inner();
-        match self.run(Operation::QualifyPeer { name: named(name)?, load }).await? {
+        let (caller, pb::QualifyPeerRequest { name, load }) = taken(request)?;
+        match self.run(&caller, Operation::QualifyPeer { name: named(name)?, load }).await? {
             Answer::Qualified(answer) => Ok(Response::new(answer)),
             _ => Err(mismatch()),
         }
@@ -208,20 +213,55 @@ impl Admin for AdminService {
 
     async fn list_pods(
         &self,
-        _: Request<pb::ListPodsRequest>,
+        request: Request<pb::ListPodsRequest>,
     ) -> Result<Response<pb::ListPodsResponse>, Status> {
-        match self.run(Operation::ShowPods).await? {
+        let (caller, _) = taken(request)?;
+        match self.run(&caller, Operation::ShowPods).await? {
             Answer::Pods(answer) => Ok(Response::new(answer)),
             _ => Err(mismatch()),
         }
     }
 
-    async fn reindex(&self, _: Request<pb::ReindexRequest>) -> Result<Response<pb::ReindexResponse>, Status> {
-        match self.run(Operation::Reindex).await? {
+    async fn reindex(
+        &self,
+        request: Request<pb::ReindexRequest>,
+    ) -> Result<Response<pb::ReindexResponse>, Status> {
+        let (caller, _) = taken(request)?;
+        match self.run(&caller, Operation::Reindex).await? {
             Answer::Reindexed(answer) => Ok(Response::new(answer)),
             _ => Err(mismatch()),
         }
     }
+
+    async fn list_addresses(
+        &self,
+        request: Request<pb::ListAddressesRequest>,
+    ) -> Result<Response<pb::ListAddressesResponse>, Status> {
+        let (caller, _) = taken(request)?;
+        match self.run(&caller, Operation::Address).await? {
+            Answer::Addresses(answer) => Ok(Response::new(answer)),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn diagnose(
+        &self,
+        request: Request<pb::DiagnoseRequest>,
+    ) -> Result<Response<pb::DiagnoseResponse>, Status> {
+        let (caller, _) = taken(request)?;
+        match self.run(&caller, Operation::Doctor).await? {
+            Answer::Diagnosed(answer) => Ok(Response::new(answer)),
+            _ => Err(mismatch()),
+        }
+    }
+}
+
+/// Who asks, as the guard found out, and what.
+fn taken<T>(request: Request<T>) -> Result<(Caller, T), Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    // Without a guard in front nobody is let in.
+    let caller = caller.ok_or_else(|| Status::unauthenticated("a bearer token is wanted"))?;
+    Ok((caller, request.into_inner()))
 }
 
 fn named(name: String) -> Result<String, Status> {
@@ -242,6 +282,8 @@ fn status(failure: Failure) -> Status {
     match failure {
         Failure::NotFound => Status::not_found(text),
         Failure::Invalid(_) => Status::invalid_argument(text),
+        Failure::Forbidden { .. } => Status::permission_denied(text),
+        Failure::Undecided(_) => Status::unavailable(text),
         Failure::Nobody { missing, .. } => {
             let names: Vec<_> = missing.iter().map(|pod| format!("{} ({})", pod.pod, pod.reason)).collect();
             Status::unavailable(if names.is_empty() { text } else { format!("{text}: {}", names.join(", ")) })

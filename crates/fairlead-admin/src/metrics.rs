@@ -24,6 +24,7 @@ struct Families {
     seconds: Family<Words, Histogram, fn() -> Histogram>,
     unanswered: Family<Unanswered, Counter>,
     refused: Family<Refused, Counter>,
+    access: Family<Access, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -43,6 +44,11 @@ struct Unanswered {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Access {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Refused {
     reason: &'static str,
 }
@@ -55,6 +61,7 @@ impl Default for Families {
             seconds: Family::new_with_constructor(buckets),
             unanswered: Family::default(),
             refused: Family::default(),
+            access: Family::default(),
         }
     }
 }
@@ -66,7 +73,7 @@ impl OperationMetrics {
         metrics.register(|registry| {
             registry.register(
                 "fairlead_admin_operations",
-                "Operations by what came of them: ok, not_found, invalid, nobody (no pod that would know answered)",
+                "Operations by what came of them: ok, not_found, invalid, nobody (no pod that would know answered), forbidden, undecided (Kubernetes could not say whether it is allowed)",
                 ours.0.operations.clone(),
             );
             registry.register_with_unit(
@@ -80,10 +87,19 @@ impl OperationMetrics {
                 "Questions that a pod did not answer, by its role",
                 ours.0.unanswered.clone(),
             );
+            // There from the start, for the alert that looks at it: the rate of a counter that begins with 1 is 0.
+            for role in ["signaling", "media", "registrar"] {
+                drop(ours.0.unanswered.get_or_create(&Unanswered { role }));
+            }
             registry.register(
                 "fairlead_admin_refused",
-                "Requests refused: unauthorized, invalid, too_large, failed",
+                "Requests refused: unauthorized, forbidden, invalid, too_large, failed",
                 ours.0.refused.clone(),
+            );
+            registry.register(
+                "fairlead_admin_access",
+                "Requests by who came: static_token, reviewed (Kubernetes knows the token), this_host; or was not let in: missing (no token), wrong, undecided (the token file or the API server is not there)",
+                ours.0.access.clone(),
             );
         });
         ours
@@ -96,6 +112,8 @@ impl OperationMetrics {
             Some(Failure::NotFound) => "not_found",
             Some(Failure::Invalid(_)) => "invalid",
             Some(Failure::Nobody { .. }) => "nobody",
+            Some(Failure::Forbidden { .. }) => "forbidden",
+            Some(Failure::Undecided(_)) => "undecided",
         };
         self.0.operations.get_or_create(&Outcome { operation, outcome }).inc();
         self.0.seconds.get_or_create(&Words { operation }).observe(took.as_secs_f64());
@@ -106,12 +124,18 @@ impl OperationMetrics {
         let grpc = response.headers().get("grpc-status").map(|status| status.as_bytes());
         let reason = match (response.status(), grpc) {
             (StatusCode::UNAUTHORIZED, _) | (_, Some(b"16")) => "unauthorized",
+            (StatusCode::FORBIDDEN, _) | (_, Some(b"7")) => "forbidden",
             (StatusCode::BAD_REQUEST, _) | (_, Some(b"3")) => "invalid",
             (StatusCode::PAYLOAD_TOO_LARGE, _) => "too_large",
             (StatusCode::INTERNAL_SERVER_ERROR, _) | (_, Some(b"13")) => "failed",
             _ => return,
         };
         self.0.refused.get_or_create(&Refused { reason }).inc();
+    }
+
+    /// Somebody was let in, or was not.
+    pub(crate) fn access(&self, result: &'static str) {
+        self.0.access.get_or_create(&Access { result }).inc();
     }
 
     /// A pod of this role did not answer.

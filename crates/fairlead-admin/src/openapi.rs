@@ -10,7 +10,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::operation::{Answers, Parameter, Place, Row, TABLE, Verb};
+use crate::operation::{Answers, Parameter, Permission, Place, Row, TABLE, Verb};
 use crate::rest::problem::Problem;
 use crate::rest::{End, LARGEST_PAGE, PAGE};
 
@@ -95,9 +95,11 @@ fn operation(row: &Row) -> OperationBuilder {
         ("400", "The question makes no sense"),
         ("401", "The token is missing or wrong"),
         ("404", "Nobody has that name"),
-        ("503", "No pod that would know answered"),
+        ("503", "No pod that would know answered, or the token could not be checked"),
     ];
-    for (status, why) in problems {
+    let forbidden = format!("Whoever bears the token may not: {} is needed", written(row));
+    let problems = problems.map(|(status, why)| (status, why.to_owned())).into_iter();
+    for (status, why) in problems.chain([("403", forbidden)]) {
         let is_named = row.parameters.iter().any(|known| known.place == Place::Path);
         if status == "404" && !is_named {
             continue;
@@ -109,6 +111,10 @@ fn operation(row: &Row) -> OperationBuilder {
         operation = operation.response(status, problem);
     }
     operation
+}
+
+fn written(row: &Row) -> Permission {
+    Permission { needs: row.needs, name: String::new() }
 }
 
 const PODS: Parameter =
@@ -185,6 +191,8 @@ fn components() -> utoipa::openapi::Components {
     add::<pb::QualifyPeerResponse>(&mut all);
     add::<pb::ListPodsResponse>(&mut all);
     add::<pb::ReindexResponse>(&mut all);
+    add::<pb::ListAddressesResponse>(&mut all);
+    add::<pb::DiagnoseResponse>(&mut all);
     add::<Problem>(&mut all);
     add::<End>(&mut all);
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();

@@ -14,11 +14,12 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use fairlead_proto::admin::v1 as pb;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::auth::Caller;
 use crate::engine::{Answer, Engine, Entry, Failure, Listing};
 use crate::operation::{Answers, Arguments, Operation, Place, Row, TABLE, Verb};
 use crate::table::{self, Sheet};
@@ -65,12 +66,15 @@ pub fn router(engine: Engine) -> Router {
             Verb::Post => MethodFilter::POST,
         };
         let handler = move |State(engine): State<Engine>,
+                            Extension(caller): Extension<Caller>,
                             Path(path): Path<HashMap<String, String>>,
                             query: Result<Query<HashMap<String, String>>, _>,
                             headers: HeaderMap| async move {
             let query: Result<_, axum::extract::rejection::QueryRejection> = query;
             match query {
-                Ok(Query(query)) => answer(&engine, row, path, query, &headers).await.into_response(),
+                Ok(Query(query)) => {
+                    answer(&engine, &caller, row, path, query, &headers).await.into_response()
+                }
                 Err(bad) => Problem::new(StatusCode::BAD_REQUEST, bad.body_text()).into_response(),
             }
         };
@@ -95,6 +99,7 @@ pub async fn not_found() -> Problem {
 
 async fn answer(
     engine: &Engine,
+    caller: &Caller,
     row: &'static Row,
     path: HashMap<String, String>,
     query: HashMap<String, String>,
@@ -125,7 +130,7 @@ async fn answer(
     };
     let operation = (row.from_arguments)(&arguments).map_err(bad)?;
     let cursor = query.get("cursor").map(String::as_str).unwrap_or_default();
-    let answer = match engine.run(operation.clone(), cursor, limit).await {
+    let answer = match engine.run(caller, operation.clone(), cursor, limit).await {
         Ok(answer) => answer,
         Err(Failure::NotFound) if form == Form::Text => {
             return Ok((StatusCode::NOT_FOUND, text_headers(), table::not_found(&operation)).into_response());
@@ -231,7 +236,7 @@ async fn text(mut listing: Listing, pods: bool) -> Result<Response, Problem> {
     Ok((text_headers(), Body::from_stream(stream)).into_response())
 }
 
-fn one_as_json(answer: &Answer) -> Result<Value, Problem> {
+pub(crate) fn one_as_json(answer: &Answer) -> Result<Value, Problem> {
     let value = match answer {
         // A list is written by its own functions.
         Answer::List(_) => return Err(unwritable()),
@@ -242,6 +247,8 @@ fn one_as_json(answer: &Answer) -> Result<Value, Problem> {
         Answer::Qualified(answer) => serde_json::to_value(answer),
         Answer::Pods(answer) => serde_json::to_value(answer),
         Answer::Reindexed(answer) => serde_json::to_value(answer),
+        Answer::Addresses(answer) => serde_json::to_value(answer),
+        Answer::Diagnosed(answer) => serde_json::to_value(answer),
     };
     value.map_err(|_| unwritable())
 }
@@ -286,5 +293,7 @@ pub(crate) fn one<'a>(operation: &Operation, answer: &'a Answer, pods: bool) -> 
         Answer::Qualified(answer) => (String::new(), &answer.missing),
         Answer::Pods(answer) => (table::pods(answer), &answer.missing),
         Answer::Reindexed(answer) => (format!("{} peers indexed.\n", answer.found), &answer.missing),
+        Answer::Addresses(answer) => (table::addresses(answer), &answer.missing),
+        Answer::Diagnosed(answer) => (table::findings(answer), &answer.missing),
     }
 }

@@ -54,7 +54,7 @@ pub async fn router(engine: Engine, access: Access, handles: &Handles) -> Result
         .merge(grpc)
         .fallback(rest::not_found)
         .layer(tower::limit::GlobalConcurrencyLimitLayer::new(AT_ONCE))
-        .layer(axum::middleware::from_fn_with_state(access, guard))
+        .layer(axum::middleware::from_fn_with_state((access, counts.clone()), guard))
         .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(axum::middleware::map_response_with_state(counts, count));

@@ -2,6 +2,7 @@
 //!
 //! What somebody sent us is printed without control characters, so that nobody writes on the operator's terminal.
 
+mod around;
 mod channel;
 mod lists;
 mod peer;
@@ -9,6 +10,7 @@ mod peer;
 use fairlead_model::operator::PruneSelector;
 use fairlead_proto::admin::v1 as pb;
 
+pub use around::{addresses, findings};
 pub use channel::channel;
 pub use lists::Sheet;
 pub use peer::{peer, user};
@@ -112,7 +114,8 @@ pub fn pods(answer: &pb::ListPodsResponse) -> String {
     let mut text = row(["Pod", "Role", "gRPC", "Load", "State", "Version"]);
     for pod in &answer.pods {
         let state = if pod.draining { "draining" } else { "ready" };
-        text += &row([&pod.name, &pod.role, &pod.grpc, &pod.load.to_string(), state, &pod.version]);
+        let grpc = if pod.grpc.is_empty() { "-" } else { &pod.grpc };
+        text += &row([&pod.name, &pod.role, grpc, &pod.load.to_string(), state, &pod.version]);
     }
     text + &format!("{} pods\n", answer.pods.len())
 }

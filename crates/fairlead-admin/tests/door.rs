@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 
 use edge::{Edge, ask, json};
 use fairlead_admin::cli::{self, HttpClient};
+use fairlead_admin::directory::{Door, Together};
+use fairlead_model::id::PodRef;
+use fairlead_model::member::Role;
+use fairlead_model::surroundings::{Diagnosis, Finding, Severity, Surroundings, code};
 use fairlead_proto::admin::v1 as pb;
 use fairlead_proto::admin::v1::admin_client::AdminClient;
 use tonic::Code;
@@ -242,7 +246,7 @@ async fn with_a_token_nobody_comes_in_without_it() {
     assert_eq!(refused.code(), Code::Unauthenticated);
     let mut request = tonic::Request::new(pb::ListPodsRequest {});
     request.metadata_mut().insert("authorization", "Bearer a-good-token".parse().unwrap());
-    assert_eq!(client.list_pods(request).await.unwrap().into_inner().pods.len(), 1);
+    assert_eq!(client.list_pods(request).await.unwrap().into_inner().pods.len(), 2);
     // Who guesses is seen: four paths and one gRPC method.
     let counted = ask(&edge, "GET", "/metrics", &[]).await.2;
     assert!(counted.contains("fairlead_admin_refused_total{reason=\"unauthorized\"} 5"), "{counted}");
@@ -335,7 +339,88 @@ async fn many_at_once_are_all_answered() {
     }
 }
 
+#[tokio::test]
+async fn doctor_finds_nothing_where_nothing_is_wrong_and_names_who_is_silent() {
+    let edge = Edge::start(0, None).await;
+    assert_eq!(sip(&edge, "doctor").await, (0, "no findings\n".to_owned(), String::new()));
+    edge.silence("media-0");
+    let (status, out, err) = sip(&edge, "doctor").await;
+    assert_eq!((status, err.as_str()), (1, "No answer from media media-0 (did not answer in time).\n"));
+    assert!(out.contains("error     NoAnswer  media-0") && out.contains("kubectl logs media-0"), "{out}");
+}
+
+#[tokio::test]
+async fn doctor_puts_together_what_pods_say_and_what_only_several_show() {
+    let finding = |severity, about: &str| {
+        Finding::new(code::REDIS_EVICTS, severity, about, "Redis may evict.", "maxmemory-policy")
+    };
+    let pod = |name: &str, ahead_ms: i64, version: &str, findings| {
+        let says = Diagnosis { version: version.to_owned(), findings, ..Diagnosis::default() };
+        let (pod, name) = (PodRef(ahead_ms.unsigned_abs()), name.to_owned());
+        Door { pod, name, role: Role::Registrar, port: edge::examined(ahead_ms, says) }
+    };
+    let directory = Together {
+        every_pod: vec![
+            pod("registrar-0", 0, "0.1.0", vec![finding(Severity::Warning, "redis")]),
+            pod("registrar-1", 1, "0.1.0", vec![finding(Severity::Warning, "redis")]),
+            pod("registrar-2", 9_000, "0.2.0", Vec::new()),
+        ],
+        surroundings: Surroundings {
+            findings: vec![finding(Severity::Error, "edge-sip")],
+            ..Surroundings::default()
+        },
+        ..Together::default()
+    };
+    let edge = Edge::open(Arc::new(directory), None).await;
+    let (status, answer) = json(&edge, "/v1/doctor").await;
+    assert_eq!(status, 200);
+    let found: Vec<_> = answer["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|found| (&found["code"], &found["about"]))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (&"RedisEvicts".into(), &"edge-sip".into()),
+            (&"ClocksApart".into(), &"registrar-2".into()),
+            (&"RedisEvicts".into(), &"redis".into()),
+            (&"VersionsDiffer".into(), &"0.1.0, 0.2.0".into()),
+        ]
+    );
+    assert_eq!(sip(&edge, "doctor").await.0, 1);
+}
+
+#[tokio::test]
+async fn an_address_is_printed_or_why_there_is_none() {
+    let edge = Edge::start(0, None).await;
+    let printed = (0, "udp 203.0.113.7:5060\ntcp 203.0.113.7:5060\n".to_owned(), String::new());
+    assert_eq!(sip(&edge, "address").await, printed);
+    let (_, answer) = json(&edge, "/v1/addresses").await;
+    assert_eq!(
+        (&answer["addresses"][0]["transport"], &answer["addresses"][1]["port"]),
+        (&"udp".into(), &5060.into())
+    );
+
+    let edge = Edge::open(Arc::new(Together::default()), None).await;
+    let began = Instant::now();
+    let (status, out, _) = sip(&edge, "address --wait=2s").await;
+    assert!(status == 1 && out.starts_with("No address yet. "), "{out}");
+    assert!(began.elapsed() >= Duration::from_secs(1), "it was waited for");
+}
+
 async fn post(edge: &Edge, path: &str) -> (u16, serde_json::Value) {
     let (status, _, body) = ask(edge, "POST", path, &[]).await;
     (status, serde_json::from_str(&body).unwrap())
+}
+
+#[tokio::test]
+async fn a_pod_that_nobody_can_ask_is_listed_without_a_port() {
+    let edge = Edge::start(1, None).await;
+    let (status, page) = json(&edge, "/v1/pods").await;
+    assert_eq!(status, 200);
+    let rows = page["pods"].as_array().unwrap().iter();
+    let rows: Vec<_> = rows.map(|pod| (pod["role"].as_str(), pod["grpc"].as_str())).collect();
+    assert_eq!(rows, [(Some("signaling"), Some("127.0.0.1:1")), (Some("operator"), Some(""))]);
 }

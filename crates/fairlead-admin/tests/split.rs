@@ -16,6 +16,7 @@ use fairlead_model::member::{Briefing, Member, Role};
 use fairlead_model::peer::General;
 use fairlead_proto::link::{Down, RegistrarPort, Up};
 use fairlead_proto::server;
+use fairlead_proto::tls::PodTls;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -41,6 +42,7 @@ impl RegistrarPort for Tells {
                     members: members.borrow_and_update().clone(),
                     general: General::default(),
                     trusted: vec![],
+                    surroundings: Default::default(),
                 };
                 if tell.send(Down::Briefed(Arc::new(briefing))).await.is_err()
                     || members.changed().await.is_err()
@@ -54,17 +56,7 @@ impl RegistrarPort for Tells {
 }
 
 fn member(pod: u64, name: &str, role: Role, grpc: SocketAddr) -> Member {
-    Member {
-        pod: PodRef(pod),
-        name: name.to_owned(),
-        role,
-        grpc,
-        started: UnixMillis(1),
-        seen: UnixMillis(1),
-        draining: false,
-        load: 0,
-        version: "0.1.0".to_owned(),
-    }
+    Member::started(PodRef(pod), name, role, grpc, UnixMillis(1))
 }
 
 async fn listener() -> (TcpListenerStream, SocketAddr) {
@@ -102,7 +94,8 @@ async fn pods_are_asked_over_grpc_as_they_come_and_go() {
     );
 
     let me = member(9, "admin-0", Role::Admin, "127.0.0.1:1".parse().unwrap());
-    let directory = Members::attach(vec![registrar_at.to_string()], me).patient_for(Duration::from_secs(1));
+    let directory = Members::attach(vec![registrar_at.to_string()], me, PodTls::off())
+        .patient_for(Duration::from_secs(1));
     let directory = Arc::new(directory);
     let edge = Edge::open(directory.clone(), None).await;
     until(async || directory.is_briefed()).await;
@@ -130,7 +123,7 @@ async fn before_the_first_briefing_registrars_are_found_by_their_name() {
         Server::builder().add_service(server::peers(edge::registrar(3))).serve_with_incoming(registrar),
     );
     let me = member(9, "admin-0", Role::Admin, "127.0.0.1:1".parse().unwrap());
-    let directory = Arc::new(Members::attach(vec![registrar_at.to_string()], me));
+    let directory = Arc::new(Members::attach(vec![registrar_at.to_string()], me, PodTls::off()));
     let edge = Edge::open(directory, None).await;
     let (status, page) = json(&edge, "/v1/peers").await;
     assert_eq!((status, page["peers"].as_array().unwrap().len()), (200, 3));

@@ -1,34 +1,39 @@
-//! How commands reach admin.
+//! Commands reach admin by its REST API.
 
-use std::collections::VecDeque;
+mod reply;
+
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderValue, Method, Request, Uri, header};
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-use crate::operation::Verb;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+
+use self::reply::Reply;
+use super::{Ended, Part, Parts, Transport};
+use crate::engine::{Answer, Entry};
+use crate::operation::{Operation, Place, Verb};
+use crate::rest::EndFacts;
+use crate::rest::problem::Problem;
+use crate::table;
 
 /// How long admin may take to begin its answer. It waits for pods itself, and for OPTIONS.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The longest line and the largest single answer that is read, bytes.
-const LONGEST: usize = 16 << 20;
-
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
-    /// How.
-    pub verb: Verb,
+struct Ask {
+    verb: Verb,
     /// Path and query.
-    pub target: String,
+    target: String,
     /// In which form the answer is wanted.
-    pub accept: &'static str,
+    accept: &'static str,
 }
 
 /// Why there is no answer.
@@ -51,67 +56,6 @@ pub enum HttpError {
     /// The answer broke off.
     #[error("the answer of admin broke off: {0}")]
     Broken(String),
-}
-
-/// Reaches an admin.
-#[async_trait::async_trait]
-pub trait Http: Send + Sync {
-    /// Asks; the reply has begun when this returns.
-    async fn send(&self, ask: Ask) -> Result<Reply, HttpError>;
-}
-
-/// A reply, its body still to come.
-pub struct Reply {
-    /// The status.
-    pub status: u16,
-    body: BoxStream<'static, Result<Bytes, HttpError>>,
-    read: VecDeque<u8>,
-    /// How much of `read` holds no end of a line.
-    searched: usize,
-}
-
-impl Reply {
-    /// With a body that comes in pieces.
-    pub fn new(status: u16, body: BoxStream<'static, Result<Bytes, HttpError>>) -> Self {
-        Reply { status, body, read: VecDeque::new(), searched: 0 }
-    }
-
-    /// The whole body.
-    pub async fn collect(mut self) -> Result<Vec<u8>, HttpError> {
-        while self.more().await? {}
-        Ok(self.read.into())
-    }
-
-    /// The next line without its end; `None` after the last.
-    pub async fn line(&mut self) -> Result<Option<Vec<u8>>, HttpError> {
-        loop {
-            if let Some(end) = self.read.iter().skip(self.searched).position(|byte| *byte == b'\n') {
-                let end = self.searched + end;
-                let line = self.read.drain(..=end).take(end).collect();
-                self.searched = 0;
-                return Ok(Some(line));
-            }
-            self.searched = self.read.len();
-            if !self.more().await? {
-                let rest = std::mem::take(&mut self.read);
-                return Ok((!rest.is_empty()).then(|| rest.into()));
-            }
-        }
-    }
-
-    async fn more(&mut self) -> Result<bool, HttpError> {
-        match self.body.next().await {
-            None => Ok(false),
-            Some(Err(cause)) => Err(cause),
-            Some(Ok(bytes)) if self.read.len() + bytes.len() > LONGEST => {
-                Err(HttpError::Broken(format!("more than {LONGEST} bytes in one piece")))
-            }
-            Some(Ok(bytes)) => {
-                self.read.extend(bytes);
-                Ok(true)
-            }
-        }
-    }
 }
 
 /// Over TCP, `http://` only.
@@ -143,8 +87,8 @@ impl HttpClient {
     }
 }
 
-#[async_trait::async_trait]
-impl Http for HttpClient {
+impl HttpClient {
+    /// Asks; the reply has begun when this returns.
     async fn send(&self, ask: Ask) -> Result<Reply, HttpError> {
         let unreachable = |cause: String| HttpError::Unreachable { url: self.url.clone(), cause };
         let method = match ask.verb {
@@ -169,6 +113,125 @@ impl Http for HttpClient {
         let body = body.map(|piece| piece.map_err(|cause| HttpError::Broken(innermost(&cause))));
         Ok(Reply::new(status, body.boxed()))
     }
+}
+
+#[async_trait::async_trait]
+impl Transport for HttpClient {
+    async fn one(&self, operation: &Operation) -> Result<Answer, Ended> {
+        let reply = self.send(ask(operation, "application/json")).await?;
+        let body = checked(reply).await?.collect().await?;
+        read_one(operation, &body)
+    }
+
+    async fn list(&self, operation: &Operation) -> Result<Parts, Ended> {
+        let reply = checked(self.send(ask(operation, "application/x-ndjson")).await?).await?;
+        let operation = operation.clone();
+        let parts = futures::stream::unfold(Some((reply, operation)), |reading| async move {
+            let (mut reply, operation) = reading?;
+            let part = match part(&mut reply, &operation).await {
+                Ok(Some(part)) => part,
+                Ok(None) => return None,
+                Err(ended) => return Some((Err(ended), None)),
+            };
+            let is_end = matches!(part, Part::End(_));
+            Some((Ok(part), (!is_end).then_some((reply, operation))))
+        });
+        Ok(parts.boxed())
+    }
+}
+
+async fn part(reply: &mut Reply, operation: &Operation) -> Result<Option<Part>, Ended> {
+    let Some(line) = reply.line().await? else { return Ok(None) };
+    if let Some(end) = read_end(&line) {
+        return Ok(Some(Part::End(end)));
+    }
+    Ok(Some(Part::Entries(vec![read_entry(operation, &line)?])))
+}
+
+/// The operation as REST asks it.
+fn ask(operation: &Operation, accept: &'static str) -> Ask {
+    let Some(row) = operation.row() else { return Ask { verb: Verb::Get, target: "/".to_owned(), accept } };
+    let arguments = operation.arguments();
+    let (mut target, mut query) = (row.path.to_owned(), Vec::new());
+    for (name, value) in &arguments {
+        let value = utf8_percent_encode(value, UNRESERVED).to_string();
+        let in_path = row.parameters.iter().any(|known| known.name == *name && known.place == Place::Path);
+        if in_path {
+            target = target.replace(&format!("{{{name}}}"), &value);
+        } else {
+            query.push(format!("{name}={value}"));
+        }
+    }
+    if !query.is_empty() {
+        target = format!("{target}?{}", query.join("&"));
+    }
+    Ask { verb: row.verb, target, accept }
+}
+
+/// All but what RFC 3986 §2.3 leaves alone.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+async fn checked(reply: Reply) -> Result<Reply, Ended> {
+    let status = reply.status;
+    if let 200..=299 = status {
+        return Ok(reply);
+    }
+    let problem: Option<Problem> = serde_json::from_slice(&reply.collect().await?).ok();
+    if status == 404 && problem.as_ref().is_some_and(|problem| problem.detail == NO_SUCH_PEER) {
+        return Err(Ended::NotFound);
+    }
+    let detail = match problem {
+        Some(problem) if problem.missing.is_empty() => problem.detail,
+        Some(problem) => format!("{}. {}", problem.detail, table::missing(&problem.missing).trim_end()),
+        None => format!("admin answered with status {status}"),
+    };
+    Err(match status {
+        403 => Ended::Forbidden(detail),
+        503 => Ended::Away(detail),
+        _ => Ended::Refused(detail),
+    })
+}
+
+/// The detail of [`crate::engine::Failure::NotFound`].
+const NO_SUCH_PEER: &str = "there is no such peer";
+
+fn read_one(operation: &Operation, body: &[u8]) -> Result<Answer, Ended> {
+    Ok(match operation {
+        Operation::ShowPeer { .. } => Answer::Peer(Box::new(read(body)?)),
+        Operation::ShowUser { .. } => Answer::User(Box::new(read(body)?)),
+        Operation::PruneRealtime(_) => Answer::Pruned(read(body)?),
+        Operation::Unregister { .. } => Answer::Unregistered(read(body)?),
+        Operation::QualifyPeer { .. } => Answer::Qualified(read(body)?),
+        Operation::ShowPods => Answer::Pods(read(body)?),
+        Operation::Reindex => Answer::Reindexed(read(body)?),
+        Operation::Address => Answer::Addresses(read(body)?),
+        Operation::Doctor => Answer::Diagnosed(read(body)?),
+        _ => return Err(Ended::Garbled("a list instead of one answer".to_owned())),
+    })
+}
+
+fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Ended> {
+    serde_json::from_slice(text).map_err(|cause| Ended::Garbled(cause.to_string()))
+}
+
+fn read_end(line: &[u8]) -> Option<EndFacts> {
+    // Entries have no field of that name, and begin with another one.
+    if !line.starts_with(b"{\"end\":") {
+        return None;
+    }
+    serde_json::from_slice::<crate::rest::End>(line).ok().map(|line| line.end)
+}
+
+fn read_entry(operation: &Operation, line: &[u8]) -> Result<Entry, Ended> {
+    Ok(match operation {
+        Operation::ShowPeers { .. } => Entry::Peer(Box::new(read(line)?)),
+        Operation::ShowUsers { .. } => Entry::User(read(line)?),
+        Operation::ShowChannels | Operation::ShowChannel { .. } => Entry::Channel(Box::new(read(line)?)),
+        Operation::ShowChannelStats => Entry::ChannelStats(Box::new(read(line)?)),
+        Operation::ShowBridged => Entry::Bridge(read(line)?),
+        Operation::ShowInUse { .. } => Entry::InUse(read(line)?),
+        _ => return Err(Ended::Garbled("one answer instead of a list".to_owned())),
+    })
 }
 
 /// The error that began it: `Connection refused`, not `client error (Connect)`.
@@ -202,14 +265,9 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn lines_are_found_however_the_body_is_cut() {
-        let pieces = ["a", "b\nc", "\n\nde", "f"].map(|piece| Ok(Bytes::from_static(piece.as_bytes())));
-        let mut reply = Reply::new(200, futures::stream::iter(pieces).boxed());
-        let mut lines = Vec::new();
-        while let Some(line) = reply.line().await.unwrap() {
-            lines.push(String::from_utf8(line).unwrap());
-        }
-        assert_eq!(lines, ["ab", "c", "", "def"]);
+    #[test]
+    fn names_are_written_into_the_path_without_losing_a_character() {
+        let ask = ask(&Operation::ShowPeer { name: "a/b c?%é".to_owned(), load: true }, "application/json");
+        assert_eq!(ask.target, "/v1/peers/a%2Fb%20c%3F%25%C3%A9?load=true");
     }
 }

@@ -73,8 +73,8 @@ impl Printer {
 }
 
 /// One answer: its fields that hold one value, or, where it holds a list, a line of each.
-pub(super) fn one_as_csv(body: &[u8], out: &mut dyn Write) -> io::Result<()> {
-    let Value::Object(mut answer) = serde_json::from_slice(body)? else { return Ok(()) };
+pub(super) fn one_as_csv(answer: Value, out: &mut dyn Write) -> io::Result<()> {
+    let Value::Object(mut answer) = answer else { return Ok(()) };
     answer.remove("missing");
     let inner = answer.values().find_map(|value| match value {
         Value::Object(fields) => Some(vec![fields.clone()]),

@@ -35,11 +35,6 @@ impl Problem {
             missing: Vec::new(),
         }
     }
-
-    /// No token, or the wrong one.
-    pub fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "a bearer token is wanted")
-    }
 }
 
 impl From<Failure> for Problem {
@@ -48,6 +43,8 @@ impl From<Failure> for Problem {
         match failure {
             Failure::NotFound => Problem::new(StatusCode::NOT_FOUND, detail),
             Failure::Invalid(_) => Problem::new(StatusCode::BAD_REQUEST, detail),
+            Failure::Forbidden { .. } => Problem::new(StatusCode::FORBIDDEN, detail),
+            Failure::Undecided(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail),
             Failure::Nobody { missing, .. } => {
                 Problem { missing, ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
             }

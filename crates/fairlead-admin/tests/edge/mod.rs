@@ -24,7 +24,9 @@ use fairlead_model::operator::{
     UnregisterOutcome, UserView,
 };
 use fairlead_model::relay::{SessionRef, SessionStatistics, StreamStatistics};
+use fairlead_model::surroundings::{Diagnosis, SipAddress, Surroundings};
 use fairlead_proto::operator::{ChannelsPort, Page, PeersPort, SessionsPort, Unanswered};
+use fairlead_proto::provisioning::DiagnosisPort;
 use fairlead_runtime::common::Handles;
 use fairlead_runtime::drain::Drain;
 use fairlead_runtime::health::Health;
@@ -75,6 +77,11 @@ impl Edge {
             registrars: registrars.into(),
             signaling: signaling.into(),
             relays: vec![door(20, "media-0", Role::Media, relay)],
+            every_pod: every_pod(&mut hush),
+            surroundings: Surroundings {
+                sip: vec![reached_at(Transport::Tcp), reached_at(Transport::Udp)],
+                ..Surroundings::default()
+            },
         };
         let edge = Self::open(Arc::new(directory), token).await;
         Edge { silent, ..edge }
@@ -84,13 +91,24 @@ impl Edge {
     pub async fn open(directory: Arc<dyn Directory>, token: Option<&str>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let access = Access::new(token.map(Secret::new), None, None, address).unwrap();
+        Self::guarded(directory, access, listener, token).await
+    }
+
+    /// With admin on this listener, behind this access.
+    pub async fn guarded(
+        directory: Arc<dyn Directory>,
+        access: Access,
+        listener: tokio::net::TcpListener,
+        token: Option<&str>,
+    ) -> Self {
+        let address = listener.local_addr().unwrap();
         let handles = Handles {
             who: Identity::new(Role::Admin, Some("admin-0")),
             metrics: Metrics::new("admin"),
             health: Health::new(),
             drain: Drain::new(),
         };
-        let access = Access::new(token.map(Secret::new), None, address).unwrap();
         let engine = Engine::new(directory, DEADLINE);
         let router = serve::router(engine, access, &handles).await.unwrap();
         tokio::spawn(async move { serve::serve(listener, router, &handles).await });
@@ -100,6 +118,44 @@ impl Edge {
     /// From now on this pod does not answer.
     pub fn silence(&self, pod: &str) {
         self.silent[pod].store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the pods say of themselves: nothing is wrong, and the same from all.
+fn every_pod(hush: &mut impl FnMut(&'static str) -> Arc<AtomicBool>) -> Vec<Door<dyn DiagnosisPort>> {
+    let well = |version: &str| Diagnosis { version: version.to_owned(), ..Diagnosis::default() };
+    [("registrar-0", 0, Role::Registrar), ("signaling-0", 10, Role::Signaling), ("media-0", 20, Role::Media)]
+        .into_iter()
+        .map(|(name, pod, role)| {
+            let port = Examined { ahead_ms: 0, says: well("0.1.0"), silent: hush(name) };
+            door(pod, name, role, Arc::new(port) as Arc<dyn DiagnosisPort>)
+        })
+        .collect()
+}
+
+/// The port of a pod whose clock is so far ahead, and that says this of itself.
+pub fn examined(ahead_ms: i64, says: Diagnosis) -> Arc<dyn DiagnosisPort> {
+    Arc::new(Examined { ahead_ms, says, silent: Arc::default() })
+}
+
+/// An address of signaling.
+pub fn reached_at(transport: Transport) -> SipAddress {
+    let (network, host) = (String::new(), "203.0.113.7".to_owned());
+    SipAddress { network, transport, host, port: 5060, destinations: Vec::new() }
+}
+
+struct Examined {
+    ahead_ms: i64,
+    says: Diagnosis,
+    silent: Arc<AtomicBool>,
+}
+
+#[async_trait::async_trait]
+impl DiagnosisPort for Examined {
+    async fn diagnose(&self) -> Result<Diagnosis, Unanswered> {
+        silence(&self.silent).await;
+        let clock_ms = fairlead_runtime::identity::now().0.saturating_add_signed(self.ahead_ms);
+        Ok(Diagnosis { clock_ms, ..self.says.clone() })
     }
 }
 
@@ -264,17 +320,11 @@ impl PeersPort for Registrar {
 
     async fn members(&self) -> Result<Vec<Member>, Unanswered> {
         silence(&self.silent).await;
-        Ok(vec![Member {
-            pod: PodRef(11),
-            name: "signaling-1".to_owned(),
-            role: Role::Signaling,
-            grpc: "127.0.0.1:1".parse().unwrap(),
-            started: UnixMillis(1),
-            seen: UnixMillis(2),
-            draining: false,
-            load: 2,
-            version: "0.1.0".to_owned(),
-        }])
+        let at = "127.0.0.1:1".parse().unwrap();
+        Ok(vec![
+            Member::started(PodRef(11), "signaling-1", Role::Signaling, at, UnixMillis(1)),
+            Member::started(PodRef(12), "operator-1", Role::Operator, Member::ASKED_NOTHING, UnixMillis(1)),
+        ])
     }
 }
 

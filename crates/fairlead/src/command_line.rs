@@ -9,7 +9,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use fairlead_runtime::settings::{Layers, Setting, Settings, Table};
 
 use crate::settings::{
-    AdminSettings, MediaSettings, RegistrarSettings, SignalingSettings, StandaloneSettings,
+    AdminSettings, MediaSettings, OperatorSettings, RegistrarSettings, SignalingSettings, StandaloneSettings,
+    TlsSettings,
 };
 use fairlead_runtime::common::CommonSettings;
 use fairlead_runtime::telemetry::TelemetrySettings;
@@ -18,11 +19,13 @@ use fairlead_runtime::telemetry::TelemetrySettings;
 pub const TABLES: &[Table] = &[
     CommonSettings::TABLE,
     TelemetrySettings::TABLE,
+    TlsSettings::TABLE,
     StandaloneSettings::TABLE,
     RegistrarSettings::TABLE,
     SignalingSettings::TABLE,
     MediaSettings::TABLE,
     AdminSettings::TABLE,
+    OperatorSettings::TABLE,
 ];
 
 /// A role and the example that its help ends with.
@@ -58,6 +61,11 @@ const ROLES: &[Role] = &[
         table: AdminSettings::TABLE,
         example: "fairlead admin --registrar 127.0.0.1:7001 --listen 127.0.0.1:8080",
     },
+    Role {
+        name: "operator",
+        table: OperatorSettings::TABLE,
+        example: "fairlead operator --namespace sip --release edge --full-name edge-fairlead --registrar edge-fairlead-registrar:7001",
+    },
 ];
 
 /// The whole command line.
@@ -71,12 +79,16 @@ pub fn command() -> Command {
         .subcommands(ROLES.iter().map(role))
         .subcommand(sip())
         .subcommand(check_config())
+        .subcommand(crate::probe::command())
         .subcommand(reindex())
         .subcommand(print())
 }
 
 fn role(role: &Role) -> Command {
-    let settings = [role.table, CommonSettings::TABLE, TelemetrySettings::TABLE];
+    let mut settings = vec![role.table, CommonSettings::TABLE, TelemetrySettings::TABLE];
+    if role.name != "standalone" {
+        settings.push(TlsSettings::TABLE);
+    }
     Command::new(role.name)
         .about(role.table.about.trim())
         .after_help(format!(
@@ -150,7 +162,13 @@ fn check_config() -> Command {
     Command::new("check-config")
         .about("Reads a sip.conf and says what of it is wrong or not honoured, as FILE:LINE: TEXT")
         .after_help("Ends with 1 when the file cannot be used, else with 0.\n\nExample: fairlead check-config /etc/asterisk/sip.conf")
-        .arg(Arg::new("file").value_name("FILE").required(true).value_parser(clap::value_parser!(PathBuf)))
+        .arg(
+            Arg::new("file")
+                .value_name("FILE")
+                .help("The sip.conf; what it includes is read too")
+                .required(true)
+                .value_parser(clap::value_parser!(PathBuf)),
+        )
 }
 
 fn reindex() -> Command {
@@ -175,9 +193,15 @@ fn print() -> Command {
                     Arg::new("format")
                         .long("format")
                         .value_name("FORMAT")
+                        .help("A settings file to start from, or a page with a table for each role")
                         .value_parser(["toml", "markdown"])
                         .default_value("toml"),
                 ),
+        )
+        .subcommand(
+            Command::new("crds")
+                .about("The kinds of objects that the operator role knows, as YAML for the API server")
+                .after_help("Example: fairlead print crds | kubectl apply --server-side -f -"),
         )
         .subcommand(
             Command::new("openapi")
@@ -188,7 +212,7 @@ fn print() -> Command {
 
 /// Takes file, environment and flags of a role together; nothing is judged yet but that the file names only settings.
 pub fn layers(matches: &ArgMatches) -> anyhow::Result<Layers> {
-    let mut layers = Layers::new().with_process_environment();
+    let mut layers = Layers::new().with_process_environment()?;
     let from_environment = || std::env::var_os("FAIRLEAD_CONFIG").map(PathBuf::from);
     if let Some(file) = matches.get_one::<PathBuf>("config").cloned().or_else(from_environment) {
         layers = layers.with_file(&file)?;

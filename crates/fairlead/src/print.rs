@@ -18,6 +18,7 @@ pub fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             };
             print!("{}", describe(TABLES, form));
         }
+        Some(("crds", _)) => print!("{}", fairlead_operator::crd::print()?),
         Some(("openapi", _)) => print!("{}", fairlead_admin::openapi::text()),
         _ => bail!("what is to be printed? see `fairlead print --help`"),
     }

@@ -115,6 +115,19 @@ impl SettingValue for RtpAddress {
     }
 }
 
+/// `BASE+COUNTxN`: the RTP ports of many pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RtpSlices(pub fairlead_media::Slices);
+
+impl SettingValue for RtpSlices {
+    const ALLOWED: &'static str =
+        "BASE+COUNTxN such as 30000+20x4, BASE and COUNT even, all ports from 1024 to 65535";
+
+    fn parse(text: &str) -> Result<Self, BadValue> {
+        text.parse().map(RtpSlices).map_err(|_| BadValue)
+    }
+}
+
 fn network(text: &str) -> Result<(&str, &str), BadValue> {
     match text.split_once('=') {
         None => Ok(("", text)),
@@ -131,6 +144,89 @@ fn port(digits: &str) -> Result<u16, BadValue> {
     match digits.parse() {
         Ok(0) | Err(_) => Err(BadValue),
         Ok(port) => Ok(port),
+    }
+}
+
+/// `[NETWORK=]TRANSPORT:HOST:PORT[,DESTINATION…]`: where the world reaches SIP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReachedSip(pub fairlead_model::surroundings::SipAddress);
+
+impl SettingValue for ReachedSip {
+    const ALLOWED: &'static str =
+        "[NETWORK=]udp|tcp|tls|ws|wss:HOST:PORT[,NETWORK/BITS...], with brackets around an IPv6 address";
+
+    fn parse(text: &str) -> Result<Self, BadValue> {
+        let (network, rest) = network(text)?;
+        let mut parts = rest.split(',');
+        let (transport, address) = parts.next().and_then(|first| first.split_once(':')).ok_or(BadValue)?;
+        let (host, port) = address.rsplit_once(':').ok_or(BadValue)?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or(BadValue)?;
+        if host.is_empty() || (host.contains(':') && host.parse::<IpAddr>().is_err()) {
+            return Err(BadValue);
+        }
+        Ok(ReachedSip(fairlead_model::surroundings::SipAddress {
+            network: network.to_owned(),
+            transport: transport.parse().map_err(|_| BadValue)?,
+            host: host.to_owned(),
+            port,
+            destinations: parts
+                .map(|net| net.trim().parse().map_err(|_| BadValue))
+                .collect::<Result<_, _>>()?,
+        }))
+    }
+}
+
+/// A network of destinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(pub ipnet::IpNet);
+
+impl SettingValue for Network {
+    const ALLOWED: &'static str = "ADDRESS/BITS";
+
+    fn parse(text: &str) -> Result<Self, BadValue> {
+        text.parse().map(Network).map_err(|_| BadValue)
+    }
+}
+
+/// How the world reaches relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaExposure(pub fairlead_operator::Exposure);
+
+impl SettingValue for MediaExposure {
+    const ALLOWED: &'static str = "nodePort, loadBalancer, hostPort, hostNetwork or podIP";
+
+    fn parse(text: &str) -> Result<Self, BadValue> {
+        use fairlead_operator::Exposure;
+        Ok(MediaExposure(match text {
+            "nodePort" => Exposure::NodePort,
+            "loadBalancer" => Exposure::LoadBalancer,
+            "hostPort" => Exposure::HostPort,
+            "hostNetwork" => Exposure::HostNetwork,
+            "podIP" => Exposure::PodIp,
+            _ => return Err(BadValue),
+        }))
+    }
+}
+
+/// Where certificates of pods come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// The operator makes them.
+    Generated,
+    /// From elsewhere (cert-manager, by hand), or there are none.
+    Files,
+}
+
+impl SettingValue for TlsMode {
+    const ALLOWED: &'static str = "generated or files";
+
+    fn parse(text: &str) -> Result<Self, BadValue> {
+        match text {
+            "generated" => Ok(TlsMode::Generated),
+            "files" => Ok(TlsMode::Files),
+            _ => Err(BadValue),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use fairlead_runtime::settings::value::PortRange;
 
 use super::{Live, Start, registrars, trace};
 use crate::settings::MediaSettings;
-use crate::values::RtpAddress;
+use crate::values::{RtpAddress, RtpSlices};
 
 /// Starts it: RTP ports, gRPC, membership.
 pub async fn run(settings: MediaSettings, start: Start) -> anyhow::Result<Live> {
@@ -20,9 +20,14 @@ pub async fn run(settings: MediaSettings, start: Start) -> anyhow::Result<Live> 
         hear_first: settings.rtp_hear_first,
         workers: settings.rtp_workers,
     };
-    let config = rtp.config(start.handles.who.pod);
-    let grpc = Grpc { listen: settings.listen_grpc, advertise: settings.grpc_advertise };
-    let registrar = registrars(&settings.registrar, &start.handles.who)?;
+    let mut config = rtp.config(start.handles.who.pod);
+    if let Some(RtpSlices(slices)) = settings.rtp_slices {
+        config.ports = slices.of(&start.handles.who.name);
+    }
+    config.own_address = !settings.rtp_await_address;
+    let grpc =
+        Grpc { listen: settings.listen_grpc, advertise: settings.grpc_advertise, tls: start.tls.clone() };
+    let registrar = registrars(&settings.registrar, &start.handles.who, &start.tls)?;
     let relay =
         fairlead_media::run(&config, Some(grpc), registrar, &start.handles, trace(start.traced)).await?;
     Ok(Box::new(move || usize::try_from(relay.load()).unwrap_or(usize::MAX)))

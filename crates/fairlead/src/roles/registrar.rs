@@ -7,12 +7,13 @@ use anyhow::Context;
 use fairlead_conf::SipConf;
 use fairlead_model::member::Role;
 use fairlead_proto::server;
+use fairlead_proto::tls::{self, PodTls};
 use fairlead_registrar::{Registrar, RegistrarConfig};
 use fairlead_runtime::common::Handles;
 use fairlead_store::{RedisSettings, RedisStore, Store};
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
 
 use super::{Live, Start, member};
 use crate::settings::RegistrarSettings;
@@ -24,11 +25,13 @@ pub async fn run(settings: RegistrarSettings, start: Start) -> anyhow::Result<Li
         Some(path) => read_conf(path)?,
         None => fairlead_conf::read_text("(no sip.conf)", "[general]\n")?,
     };
-    let store: Arc<dyn Store> = Arc::new(
-        RedisStore::open(RedisSettings::new(settings.redis.expose()))
-            .context("could not use the redis URL")?,
-    );
-    let listener = TcpListener::bind(settings.listen_grpc)
+    let redis = RedisSettings {
+        password_file: settings.redis_password_file,
+        ca_file: settings.redis_ca_file,
+        ..RedisSettings::new(settings.redis.expose())
+    };
+    let store: Arc<dyn Store> = Arc::new(RedisStore::open(redis).context("could not use the redis URL")?);
+    let listener = TcpListener::bind(fairlead_runtime::listen::usable(settings.listen_grpc))
         .await
         .with_context(|| format!("could not listen for gRPC on {}", settings.listen_grpc))?;
     let reached = match settings.grpc_advertise {
@@ -37,12 +40,19 @@ pub async fn run(settings: RegistrarSettings, start: Start) -> anyhow::Result<Li
     };
     let me = member(&start.handles.who, Role::Registrar, reached);
     let registrar = start.handles.metrics.register(|registry| {
-        Registrar::new(store, RegistrarConfig::new(me), conf.general, conf.peers, registry)
+        let config = RegistrarConfig { await_peers: settings.await_peers, ..RegistrarConfig::new(me) };
+        Registrar::new(store, config, conf.general, conf.peers, registry)
     });
-    serve(listener, Arc::clone(&registrar), &start.handles);
+    serve(listener, Arc::clone(&registrar), start.tls, &start.handles);
     start.handles.health.flag("registrar").set(true);
     tracing::info!(grpc = %reached, "the registrar is up");
-    Ok(Box::new(|| 0))
+    let (draining, leaves) = (start.handles.drain.draining(), Arc::clone(&registrar));
+    tokio::spawn(async move {
+        draining.cancelled().await;
+        leaves.leave().await;
+    });
+    // Asked once draining has begun.
+    Ok(Box::new(move || usize::from(!registrar.has_left())))
 }
 
 /// Reads sip.conf and logs what it says about it; broken syntax ends the start.
@@ -54,15 +64,14 @@ pub fn read_conf(path: &Path) -> anyhow::Result<SipConf> {
     Ok(conf)
 }
 
-fn serve(listener: TcpListener, registrar: Arc<Registrar>, handles: &Handles) {
+fn serve(listener: TcpListener, registrar: Arc<Registrar>, tls: PodTls, handles: &Handles) {
     let stop = handles.drain.stopping();
-    let server = tonic::transport::Server::builder()
-        .tcp_nodelay(true)
-        .add_service(server::registrar(Arc::clone(&registrar)))
-        .add_service(server::peers(registrar))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned());
+    let routes = Routes::new(server::registrar(Arc::clone(&registrar)))
+        .add_service(server::peers(Arc::clone(&registrar)))
+        .add_service(server::provisioning(Arc::clone(&registrar)))
+        .add_service(server::diagnosis(registrar));
     handles.drain.spawn(async move {
-        if let Err(failed) = server.await {
+        if let Err(failed) = tls::serve(listener, routes, &tls, stop.cancelled_owned()).await {
             tracing::error!(%failed, "the gRPC port of the registrar failed");
         }
     });

@@ -1,6 +1,6 @@
 //! `fairlead signaling`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,13 +12,30 @@ use crate::values::{Advertise, Listen};
 
 /// Starts it: listeners, mesh, the streams to registrar and media.
 pub async fn run(settings: SignalingSettings, start: Start) -> anyhow::Result<Live> {
-    let listeners = listeners(&settings.listen, &settings.advertise);
+    let mut listeners = listeners(&settings.listen, &settings.advertise);
+    for listener in &mut listeners {
+        listener.awaits = settings.await_address;
+    }
     let mut config = config(listeners, Some(settings.mesh), settings.shards, start.traced)?;
     config.grpc_advertise = settings.grpc_advertise;
-    let registrar = registrars(&settings.registrar, &start.handles.who)?;
-    let relays = Arc::new(RemoteRelays { trace: trace(start.traced) });
+    config.tls = start.tls.clone();
+    config.flow_linger = settings.flow_linger;
+    config.host_ips = host_ips();
+    let registrar = registrars(&settings.registrar, &start.handles.who, &start.tls)?;
+    let relays = Arc::new(RemoteRelays { trace: trace(start.traced), tls: start.tls });
     let signaling = Signaling::start(config, registrar, relays, start.handles).await?;
-    Ok(Box::new(move || signaling.live_calls()))
+    Ok(Box::new(move || signaling.waits_for()))
+}
+
+/// Addresses of the node that this pod runs on, as the downward API tells them.
+fn host_ips() -> Vec<IpAddr> {
+    let told = ["HOST_IP", "HOST_IPS"].iter().filter_map(|name| std::env::var(name).ok());
+    let mut addresses: Vec<IpAddr> = told
+        .flat_map(|list| list.split(',').filter_map(|ip| ip.trim().parse().ok()).collect::<Vec<_>>())
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    addresses
 }
 
 /// Listeners with what is advertised for their network.

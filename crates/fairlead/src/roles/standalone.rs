@@ -1,17 +1,20 @@
 //! `fairlead standalone`: every role in one process, over the same objects, with a file instead of Redis.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use fairlead_admin::auth::Access;
 use fairlead_admin::directory::{Door as PodDoor, Together};
 use fairlead_model::flow::Transport;
-use fairlead_model::member::Role;
+use fairlead_model::member::{Member, Role};
 use fairlead_model::peer::GeneralFull;
+use fairlead_model::surroundings::{SipAddress, Surroundings};
 use fairlead_registrar::{Registrar, RegistrarConfig};
 use fairlead_runtime::identity::Identity;
-use fairlead_signaling::{OwnRelay, Signaling};
+use fairlead_signaling::{Listener, OwnRelay, Signaling, towards_world};
 use fairlead_store::{FileStore, Store};
 
 use super::admin::Door;
@@ -30,14 +33,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Starts all of it.
 pub async fn run(settings: StandaloneSettings, start: Start) -> anyhow::Result<Live> {
-    let Start { common, handles, traced } = start;
-    let admin =
-        Door::new(settings.admin, settings.admin_token, settings.admin_token_file.as_deref(), PATIENCE)?;
+    let Start { common, handles, traced, .. } = start;
+    let access =
+        Access::new(settings.admin_token, settings.admin_token_file.as_deref(), None, settings.admin)?;
+    let admin = Door::new(settings.admin, access, PATIENCE);
     let conf = read_conf(&settings.sip_conf)?;
     let listen = if settings.listen.is_empty() { from_sip_conf(&conf.general)? } else { settings.listen };
     let store: Arc<dyn Store> = Arc::new(open(&settings.state)?);
 
-    let nowhere = ([127, 0, 0, 1], 0).into();
     let identity = |role: Role| {
         let who: Identity = common.identity(role);
         let mut handles = handles.clone();
@@ -45,7 +48,7 @@ pub async fn run(settings: StandaloneSettings, start: Start) -> anyhow::Result<L
         handles
     };
     let as_registrar = identity(Role::Registrar);
-    let me = member(&as_registrar.who, Role::Registrar, nowhere);
+    let me = member(&as_registrar.who, Role::Registrar, Member::ASKED_NOTHING);
     let registrar = handles.metrics.register(|registry| {
         Registrar::new(store, RegistrarConfig::new(me), conf.general, conf.peers, registry)
     });
@@ -62,19 +65,55 @@ pub async fn run(settings: StandaloneSettings, start: Start) -> anyhow::Result<L
         fairlead_media::run(&rtp.config(as_media.who.pod), None, registrar.clone(), &as_media, trace(traced))
             .await?;
 
-    let config = config(listeners(&listen, &settings.advertise), None, settings.shards, traced)?;
+    let listeners = listeners(&listen, &settings.advertise);
+    let surroundings = reached_at(&listeners);
+    let config = config(listeners, None, settings.shards, traced)?;
     let relays = Arc::new(OwnRelay(Arc::new(relay.clone())));
     let signaling = Signaling::start(config, registrar.clone(), relays, handles.clone()).await?;
 
     let door =
         |handles: &fairlead_runtime::common::Handles, role| (handles.who.pod, handles.who.name.clone(), role);
     let together = Together {
+        every_pod: vec![
+            pod_door(door(&as_registrar, Role::Registrar), registrar.clone()),
+            pod_door(door(&handles, Role::Signaling), Arc::new(signaling.doctor())),
+        ],
+        surroundings,
         registrars: vec![pod_door(door(&as_registrar, Role::Registrar), registrar)],
         signaling: vec![pod_door(door(&handles, Role::Signaling), Arc::new(signaling.operator()))],
         relays: vec![pod_door(door(&as_media, Role::Media), Arc::new(relay))],
     };
     admin.open(Arc::new(together), &handles).await?;
     Ok(Box::new(move || signaling.live_calls()))
+}
+
+/// Where phones reach these listeners: what is advertised for them, else the address they are bound to, else, with a
+/// wildcard, the address by which this host speaks to the world.
+fn reached_at(listeners: &[Listener]) -> Surroundings {
+    let mut sip: Vec<SipAddress> = Vec::new();
+    for listener in listeners {
+        let address = |host: String, port: Option<u16>| SipAddress {
+            network: listener.network.clone(),
+            transport: listener.transport,
+            host,
+            port: port.unwrap_or(listener.bind.port()),
+            destinations: Vec::new(),
+        };
+        if !listener.advertise.is_empty() {
+            sip.extend(listener.advertise.iter().map(|(host, port)| address(host.clone(), *port)));
+            continue;
+        }
+        let bound: Vec<IpAddr> = match listener.bind.ip() {
+            IpAddr::V6(any) if any.is_unspecified() => {
+                let families = [Ipv4Addr::UNSPECIFIED.into(), IpAddr::V6(any)];
+                families.into_iter().filter_map(towards_world).collect()
+            }
+            any if any.is_unspecified() => towards_world(any).into_iter().collect(),
+            own => vec![own],
+        };
+        sip.extend(bound.into_iter().map(|own| address(own.to_string(), None)));
+    }
+    Surroundings { sip, ..Surroundings::default() }
 }
 
 fn open(state: &Path) -> anyhow::Result<FileStore> {

@@ -1,7 +1,9 @@
 """The edge under test, as one process or as many."""
 
+import itertools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -16,10 +18,19 @@ ROOT = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
 FAIRLEAD = os.environ.get("FAIRLEAD_BIN") or os.path.join(ROOT, "target", "debug", "fairlead")
 
 
+# Below those that the system gives to outgoing connections: one of these could be taken before its process listens.
+PORTS = itertools.cycle(range(23_000, 32_000))
+
+
 def free_port(host="127.0.0.1"):
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
-        s.bind((host, 0))
-        return s.getsockname()[1]
+    for port in PORTS:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind((host, port))
+                return port
+            except OSError:
+                continue
 
 
 class Edge:
@@ -168,12 +179,14 @@ class Split(Edge):
     kind = "split"
 
     def __init__(self, sip_conf, hosts=("127.0.1.1", "127.0.1.2"), rtp="20000-20399", env=None, core="127.0.0.1",
-                 netns=(None, None), workers=None):
+                 netns=(None, None), workers=None, registrars=2, at_first=None, more=()):
         super().__init__(sip_conf, env)
-        self.hosts, self.rtp, self.core, self.netns, self.workers = hosts, rtp, core, netns, workers
+        self.hosts, self.rtp, self.core, self.netns, self.workers = list(hosts), rtp, core, netns, workers
+        self.more = more
+        self.at_first = registrars if at_first is None else at_first
         self.sip_addresses = [(h, 5060) for h in hosts]
         self.redis_port = free_port()
-        self.registrars = [f"{core}:{free_port(core)}" for _ in range(2)]
+        self.registrars = [f"{core}:{free_port(core)}" for _ in range(registrars)]
         inner = [host if ns else core for host, ns in zip(hosts, netns)]
         self.mesh = [f"{host}:{free_port()}" for host in inner]
         self.media_grpc = f"{core}:{free_port(core)}"
@@ -181,24 +194,58 @@ class Split(Edge):
 
     def start(self):
         self.start_redis()
-        for i, address in enumerate(self.registrars):
-            self.process(
-                f"registrar-{i}", "registrar", "--redis", f"redis://127.0.0.1:{self.redis_port}",
-                "--sip-conf", self.conf, "--listen-grpc", address,
-            )
-        both = [word for address in self.registrars for word in ("--registrar", address)]
+        for i in range(self.at_first):
+            self.start_registrar(i)
+        both = self.at_registrars
         self.process(
             "media", "media", *both, "--rtp-ports", self.rtp,
             "--rtp-advertise", self.hosts[0] if self.core.startswith("127") else self.core, "--listen-grpc", self.media_grpc,
         )
-        for i, host in enumerate(self.hosts):
-            self.process(
-                f"signaling-{i}", "signaling", *both, "--listen", f"udp:{host}:5060", "--listen", f"tcp:{host}:5060",
-                "--mesh", self.mesh[i], "--listen-health", self.health[f"signaling-{i}"].removeprefix("http://"),
-                *(["--shards", str(self.workers)] if self.workers else []), netns=self.netns[i],
-            )
+        for i in range(len(self.hosts)):
+            self.start_signaling(i)
         self.process("admin", "admin", *both, "--listen", f"127.0.0.1:{self.admin_port}")
         self.wait_ready()
+
+    @property
+    def at_registrars(self):
+        return [word for address in self.registrars for word in ("--registrar", address)]
+
+    def start_signaling(self, i):
+        host = self.hosts[i]
+        return self.process(
+            f"signaling-{i}", "signaling", *self.at_registrars,
+            "--listen", f"udp:{host}:5060", "--listen", f"tcp:{host}:5060",
+            "--mesh", self.mesh[i], "--listen-health", self.health[f"signaling-{i}"].removeprefix("http://"),
+            *(["--shards", str(self.workers)] if self.workers else []), *self.more,
+            netns=self.netns[i] if i < len(self.netns) else None,
+        )
+
+    def add_signaling(self, host):
+        """One more pod, ready when this returns; its number."""
+        i = len(self.hosts)
+        self.hosts.append(host)
+        self.mesh.append(f"{self.core}:{free_port()}")
+        self.health[f"signaling-{i}"] = url = f"http://{self.core}:{free_port()}"
+        self.start_signaling(i)
+        wait_until(f"signaling-{i} is ready", lambda: self.answers_ready(url))
+        return i
+
+    def start_registrar(self, i):
+        """Starts one of the registrars whose addresses the other roles were given."""
+        return self.process(
+            f"registrar-{i}", "registrar", "--redis", f"redis://127.0.0.1:{self.redis_port}",
+            "--sip-conf", self.conf, "--listen-grpc", self.registrars[i],
+        )
+
+    def end(self, name):
+        """Ends a process in good order, for good; the seconds it took."""
+        return self.processes.pop(name).terminate(within=10)
+
+    def empty_redis(self):
+        """Redis dies, and comes back at the same address with an empty disk."""
+        self.redis.kill()
+        shutil.rmtree(os.path.join(self.dir, "redis"))
+        self.start_redis()
 
     def start_redis(self):
         folder = os.path.join(self.dir, "redis")

@@ -16,7 +16,7 @@ use fairlead_model::binding::BindingKey;
 use fairlead_model::flow::{Flow, Hop, Transport};
 use fairlead_model::id::{PodRef, UnixMillis};
 use fairlead_model::member::{Briefing, MintKey, NonceKey};
-use fairlead_model::peer::{EffectiveNat, General, RtpSource};
+use fairlead_model::peer::{EffectiveNat, General, Peer};
 use fairlead_model::relay::{Described, RelayOrder, RelayReply, SessionStatistics};
 use sip_wire::{Header, Message, Method};
 
@@ -38,21 +38,7 @@ fn flow(remote: &str) -> Flow {
 }
 
 fn policy(peer: &str) -> LegPolicy {
-    LegPolicy {
-        peer: Some(peer.to_owned()),
-        nat: EffectiveNat { force_rport: true, comedia: false },
-        rtp_source: RtpSource::Signalling,
-        rtp_timeout: 0,
-        rtp_hold_timeout: 0,
-        caller_name: String::new(),
-        caller_number: String::new(),
-        from_user: None,
-        from_domain: None,
-        answers_challenges: false,
-        max_duration: 0,
-        t1_ms: 500,
-        uncounted: true,
-    }
+    Peer::named(peer, &Peer::default()).leg_policy(EffectiveNat { force_rport: true, comedia: false })
 }
 
 fn shard(now: Now) -> Core {
@@ -66,6 +52,7 @@ fn shard(now: Now) -> Core {
             bind: address("192.0.2.1:5060"),
             advertised: ("192.0.2.1".to_owned(), 5060),
             told: true,
+            awaits: false,
             routed: false,
         }],
     };
@@ -77,6 +64,7 @@ fn shard(now: Now) -> Core {
         members: Vec::new(),
         general: General::default(),
         trusted: vec!["198.51.100.1/32".parse().expect("a network")],
+        surroundings: Default::default(),
     };
     core.handle(Input::Briefed(Arc::new(briefing)), now);
     core
@@ -102,6 +90,7 @@ fn drain(core: &mut Core, now: Now) -> Vec<Bytes> {
                     }),
                     Ask::Admit(_) => Answer::Admitted(Box::new(Admitted {
                         caller: policy("ann"),
+                        binding: None,
                         targets: vec![Target {
                             policy: policy("bob"),
                             uri: "sip:bob@198.51.100.2:5060".to_owned(),

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use fairlead_model::id::{AttemptRef, CallRef, PodRef, ShardRef, Side};
+use fairlead_model::member::Role;
 use fairlead_model::peer::RtpSource;
 use fairlead_model::relay::{Described, RelayOrder, RelayReply, SdpOrder, SessionRef, SideMedia};
 use fairlead_proto::client::{RelayClient, connection};
 use fairlead_proto::link::RelayPort;
+use fairlead_proto::tls::PodTls;
 use fairlead_proto::trace::TraceHooks;
 
 use crate::Streams;
@@ -24,7 +26,7 @@ pub struct Ordered {
 
 /// A relay elsewhere. Must be called inside a tokio runtime.
 pub fn elsewhere(at: SocketAddr) -> Arc<dyn RelayPort> {
-    Arc::new(RelayClient::new(connection(at), TraceHooks::default()))
+    Arc::new(RelayClient::new(connection(at, &PodTls::off(), Role::Media), TraceHooks::default()))
 }
 
 /// Orders the calls, each offered and answered.

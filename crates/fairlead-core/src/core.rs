@@ -14,7 +14,8 @@
 //! * [`tell`]: what the registrar has to hear in the end
 //! * [`flows`]: a phone's packet moves its flow
 //! * [`keep_open`]: flows behind a Service
-//! * [`hold`]: what is meant for a phone whose pod is gone; [`unbound`]: the same of a trunk
+//! * [`lost`]: what could not leave because its flow is gone; [`hold`]: where it waits for another; [`heard`]: what ends that;
+//!   [`unbound`]: the same of a trunk
 //! * [`ending`]: how a shard ends; [`pass_on`]: new calls while it drains
 //! * [`qualify`], [`checkpoint`], [`operator`]
 
@@ -53,8 +54,10 @@ mod dialog_requests;
 mod drive;
 mod ending;
 mod flows;
+mod heard;
 mod hold;
 mod keep_open;
+mod lost;
 mod operator;
 mod pass_on;
 mod qualify;

@@ -131,7 +131,8 @@ pub struct Core {
     kept: keep_open::Kept,
     orders: HashMap<OrderRef, Ordered>,
     resolves: HashMap<ResolveRef, Resolving>,
-    sends: HashMap<SendRef, TransactionId>,
+    /// What is to be told of the sending of whose message, and by which way it went.
+    sends: HashMap<SendRef, (TransactionId, SendTo)>,
     qualify: qualify::Qualifier,
     sources: flows::Sources,
     gone: flows::Gone,
@@ -161,6 +162,13 @@ enum User {
         method: &'static str,
         left: bool,
     },
+}
+
+impl User {
+    fn to(&self) -> &SendTo {
+        let (User::Server { to, .. } | User::Client { to, .. }) = self;
+        to
+    }
 }
 
 /// Whose request it is.

@@ -119,10 +119,14 @@ impl Core {
 
     /// A message left, or did not.
     pub(super) fn sent(&mut self, send: SendRef, failed: Option<SendFailed>, flow: Option<Flow>, now: Now) {
-        let Some(transaction) = self.sends.remove(&send) else {
+        let Some((transaction, by)) = self.sends.remove(&send) else {
             return self.was_passed_on(send, failed, now);
         };
         if let Some(failed) = failed {
+            // The result of a copy that went before another way was found, by which it has left since.
+            if self.transactions.user(transaction).is_some_and(|user| *user.to() != by) {
+                return;
+            }
             // A datagram that found no room is a lost datagram, which the timers of the transaction are there for
             // (RFC 3261 §17.1.1.2, §17.1.2.2); an error of the transport ends it (§17.1.4).
             if failed == SendFailed::Full && !self.leaves_reliably(transaction) {
@@ -146,11 +150,8 @@ impl Core {
 
     /// Whether the messages of a transaction leave by a reliable transport, which nobody repeats.
     fn leaves_reliably(&self, transaction: TransactionId) -> bool {
-        let Some(User::Server { to, .. } | User::Client { to, .. }) = self.transactions.user(transaction)
-        else {
-            return false;
-        };
-        match to {
+        let Some(user) = self.transactions.user(transaction) else { return false };
+        match user.to() {
             SendTo::Flow(flow) => flow.transport.is_reliable(),
             SendTo::Address { network, .. } => {
                 self.identity.networks.get(*network).is_some_and(|network| network.transport.is_reliable())
@@ -209,7 +210,7 @@ impl Core {
         // Results that never came are no reason to remember ever more sends.
         let report = report && self.sends.len() < self.limits.transactions;
         if report {
-            self.sends.insert(send, transaction);
+            self.sends.insert(send, (transaction, to.clone()));
         }
         self.outputs.push_back(Output::Send { send, to, message, report });
     }

@@ -88,8 +88,15 @@ pub struct Edge {
     pub connected: HashSet<SocketAddr>,
     /// Those of them that have closed it since: they can be connected to.
     pub hung_up: HashSet<SocketAddr>,
+    /// Connections that are closed, and how many from an address were.
+    closed: HashSet<ConnectionRef>,
+    connections: HashMap<SocketAddr, u64>,
     /// The pod to which a Service brings what is sent to one that is gone.
     pub heir: Option<usize>,
+    /// So long after what was to leave by a pod that is gone the result comes.
+    pub fails_after: Duration,
+    /// How long the relay takes, when it takes longer than the registrar.
+    pub relay_takes: Duration,
     /// The next pod that sends for another one ends with that; so long after it its result is that nobody had the flow.
     pub ends_with_sending: Option<Duration>,
     start: Instant,
@@ -159,7 +166,11 @@ impl Edge {
             full: HashSet::new(),
             connected: HashSet::new(),
             hung_up: HashSet::new(),
+            closed: HashSet::new(),
+            connections: HashMap::new(),
             heir: None,
+            fails_after: ms(2),
+            relay_takes: ms(0),
             ends_with_sending: None,
             start,
             packets: VecDeque::new(),
@@ -231,6 +242,7 @@ impl Edge {
                                 None => {
                                     let failed = Some(fairlead_core::input::SendFailed::NoSuchFlow);
                                     if report {
+                                        let due = due.max(mono + self.fails_after);
                                         self.pods[at]
                                             .later
                                             .push_back((due, Input::Sent { send, failed, flow: None }));
@@ -245,6 +257,7 @@ impl Edge {
                         Some(fairlead_core::input::SendFailed::Socket)
                     } else if matches!(&to, SendTo::Flow(flow) if flow.connection.is_some())
                         && self.hung_up.contains(&remote)
+                        || matches!(&to, SendTo::Flow(flow) if self.is_closed(flow))
                     {
                         Some(fairlead_core::input::SendFailed::ConnectionGone)
                     } else if self.full.contains(&remote) {
@@ -288,6 +301,7 @@ impl Edge {
                 }
                 Output::Relay { order, what, .. } => {
                     let reply = self.relay.carry_out(what);
+                    let due = due.max(mono + self.relay_takes);
                     self.pods[at].later.push_back((due, Input::Relayed { order, reply }));
                 }
                 Output::Resolve { resolve, host, .. } => {
@@ -299,6 +313,21 @@ impl Edge {
                 Output::Event(event) => self.events.push(event),
             }
         }
+    }
+
+    /// The connection from this address is closed; what comes from there next comes by a new one.
+    pub fn close(&mut self, remote: SocketAddr) {
+        self.closed.insert(self.connection(remote));
+        *self.connections.entry(remote).or_default() += 1;
+    }
+
+    fn connection(&self, remote: SocketAddr) -> ConnectionRef {
+        let before = self.connections.get(&remote).copied().unwrap_or_default();
+        ConnectionRef(before << 16 | u64::from(remote.port()))
+    }
+
+    fn is_closed(&self, flow: &Flow) -> bool {
+        flow.connection.is_some_and(|connection| self.closed.contains(&connection))
     }
 
     fn count_crossing(&mut self, message: &Bytes) {
@@ -340,7 +369,7 @@ impl Node for Edge {
             transport: if connected { Transport::Tcp } else { Transport::Udp },
             local: packet.to,
             remote: packet.from,
-            connection: connected.then(|| ConnectionRef(u64::from(packet.from.port()))),
+            connection: connected.then(|| self.connection(packet.from)),
         };
         if sip_wire::is_keep_alive(&packet.bytes) {
             return self.input(at, Input::Heard { flow }, now);

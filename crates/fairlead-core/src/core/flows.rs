@@ -107,16 +107,17 @@ impl Sources {
     }
 }
 
-/// Connections of this pod that are closed: the newest, since nobody asks for old ones.
+/// Connections that are closed, of this pod and of others that told us so: the newest, since nobody asks for old ones.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    known: HashSet<ConnectionRef>,
-    order: VecDeque<ConnectionRef>,
+    known: HashSet<(PodRef, ConnectionRef)>,
+    order: VecDeque<(PodRef, ConnectionRef)>,
 }
 
 impl Gone {
     /// One more is closed.
-    pub fn insert(&mut self, connection: ConnectionRef) {
+    pub fn insert(&mut self, pod: PodRef, connection: ConnectionRef) {
+        let connection = (pod, connection);
         if self.order.len() >= MAX_GONE
             && let Some(oldest) = self.order.pop_front()
         {
@@ -128,8 +129,8 @@ impl Gone {
     }
 
     /// Whether it is closed.
-    pub fn contains(&self, connection: ConnectionRef) -> bool {
-        self.known.contains(&connection)
+    pub fn contains(&self, pod: PodRef, connection: ConnectionRef) -> bool {
+        self.known.contains(&(pod, connection))
     }
 }
 

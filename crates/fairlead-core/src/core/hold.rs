@@ -20,13 +20,31 @@ use super::*;
 /// A call is held for so long at most; then it is 480. Phones behind NAT send something every 15 to 30 s, and callers wait
 /// about as long for a phone that is slow to ring; calls that nobody can answer must not gather for longer. Less than the
 /// ring time that a peer has unless it is told another (20 s).
-pub(super) const HOLD: Duration = Duration::from_secs(16);
+const HOLD: Duration = Duration::from_secs(16);
 /// What ends or answers something is held for as long as its transaction lives (64*T1).
-pub(super) const HOLD_LAST: Duration = Duration::from_secs(32);
+const HOLD_LAST: Duration = Duration::from_secs(32);
 /// The registrar is asked this often at first, while a person waits.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// And so often after [`HOLD`].
 const LOOK_SELDOM: Duration = Duration::from_secs(2);
+
+/// How long something waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// What a person waits for.
+    Short,
+    /// What ends or answers something.
+    Long,
+}
+
+impl Patience {
+    fn time(self) -> Duration {
+        match self {
+            Patience::Short => HOLD,
+            Patience::Long => HOLD_LAST,
+        }
+    }
+}
 
 /// What waits for the phone's flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,26 +84,7 @@ pub(super) struct Holding {
 impl Core {
     /// Holds an attempt whose way is a flow of a pod that is gone. Whether it is held.
     pub(super) fn hold_attempt(&mut self, call: CallRef, attempt: AttemptRef, lost: &Flow, now: Now) -> bool {
-        self.hold(call, LegRef::B(attempt), Held::Attempt(attempt), *lost, HOLD, now)
-    }
-
-    /// Holds what ends or answers something and looks at once: its phone may be at another pod for long. Whether it was held.
-    pub(super) fn hold_and_look(
-        &mut self,
-        call: CallRef,
-        leg: LegRef,
-        held: Held,
-        lost: Flow,
-        now: Now,
-    ) -> bool {
-        if !self.hold(call, leg, held, lost, HOLD_LAST, now) {
-            return false;
-        }
-        let number = held.transaction().and_then(|transaction| self.held_of(call, transaction));
-        if let Some(number) = number {
-            self.look_again(number, now);
-        }
-        true
+        self.hold(call, LegRef::B(attempt), Held::Attempt(attempt), *lost, Patience::Short, now)
     }
 
     pub(super) fn hold(
@@ -94,16 +93,16 @@ impl Core {
         leg: LegRef,
         held: Held,
         lost: Flow,
-        time: Duration,
+        patience: Patience,
         now: Now,
     ) -> bool {
         if held.transaction().is_some_and(|transaction| self.held_of(call, transaction).is_some()) {
             return true;
         }
-        let (seldom, until) = (now.mono + HOLD, now.mono + time);
+        let (seldom, until) = (now.mono + HOLD, now.mono + patience.time());
         let holding = Holding { call, leg, held, lost, seldom, until };
-        // Only a datagram opens the same flow elsewhere. A connection ended with its pod; its phone knows, and registers
-        // anew, which is worth waiting for once there is a call.
+        // Only a datagram opens the same flow elsewhere. A connection ended; its phone knows, and registers anew, which is worth
+        // waiting for once there is a call.
         let first = self.is_first_invite(&holding);
         if (first && lost.transport != Transport::Udp) || self.place_of(&holding).is_none() {
             return false;
@@ -113,7 +112,12 @@ impl Core {
         if let Some(entry) = self.calls.get_mut(&call) {
             entry.held.push(number);
         }
-        self.timers.add(now.mono + LOOK_AGAIN, Timer::Hold(number));
+        // Its phone may be elsewhere for long: nobody asked yet where, or it was heard by what is closed now after it registered.
+        if patience == Patience::Long || lost.connection.is_some() {
+            self.look_again(number, now);
+        } else {
+            self.timers.add(now.mono + LOOK_AGAIN, Timer::Hold(number));
+        }
         true
     }
 
@@ -182,10 +186,12 @@ impl Core {
         match answer {
             Ok(Answer::Located(Some(Hop::Flow(flow))))
                 if self.router.is_there(flow.pod)
+                    && !self.is_closed(&flow)
                     && (flow != holding.lost || matches!(holding.held, Held::Attempt(_))) =>
             {
                 self.found(number, &flow, now);
             }
+            _ if self.goes_by_contact(number, now) => {}
             // It is not registered any more.
             Ok(Answer::Located(None)) => self.give_up(number, now),
             _ => {
@@ -193,6 +199,24 @@ impl Core {
                 self.timers.add(now.mono + pause, Timer::Hold(number));
             }
         }
+    }
+
+    /// A request whose phone has not opened another connection, and takes one from us at its Contact, is sent there. Whether it is.
+    fn goes_by_contact(&mut self, number: u64, now: Now) -> bool {
+        let Some(Holding { call, held: Held::Request(ticket, transaction), lost, .. }) =
+            self.holding.get(&number).copied()
+        else {
+            return false;
+        };
+        let tried = |user: &User| matches!(user, User::Client { to: SendTo::Address { .. }, .. });
+        if lost.connection.is_none() || self.transactions.user(transaction).is_none_or(tried) {
+            return false;
+        }
+        let goes = self.send_without_flow(call, ticket, transaction, &lost, now);
+        if goes {
+            self.let_out(number);
+        }
+        goes
     }
 
     /// There is a way.

@@ -3,12 +3,12 @@
 
 use fairlead_model::flow::Transport;
 
-use super::hold::{HOLD, HOLD_LAST, Held};
+use super::hold::{Held, Patience};
 use super::*;
 use crate::input::SendFailed;
 
 impl Core {
-    /// The same for a message of a transaction that could not leave. Whether its transaction goes on.
+    /// A message of a transaction could not leave. Whether its transaction goes on.
     pub(super) fn hold_message(&mut self, transaction: TransactionId, failed: SendFailed, now: Now) -> bool {
         if self.transactions.is_proceeding(transaction) {
             // The result of a copy that its response has overtaken.
@@ -18,13 +18,11 @@ impl Core {
             Some(User::Client { to: SendTo::Flow(lost), of: Of::Call(call, ticket), .. })
                 if self.transactions.is_cancel(transaction) =>
             {
-                failed == SendFailed::NoSuchFlow
-                    && lost.pod != self.identity.pod
-                    && self.hold_cancel(call, ticket, transaction, lost, now)
+                self.is_lost(&lost, failed) && self.hold_cancel(call, ticket, transaction, lost, now)
             }
             Some(User::Client { to: SendTo::Flow(lost), of: Of::Call(call, ticket), method, .. }) => {
-                let foreign = failed == SendFailed::NoSuchFlow && lost.pod != self.identity.pod;
-                (foreign && self.hold_request(call, ticket, (transaction, method), lost, now))
+                (self.is_lost(&lost, failed)
+                    && self.hold_request(call, ticket, (transaction, method), lost, now))
                     || (matches!(failed, SendFailed::NoSuchFlow | SendFailed::ConnectionGone)
                         && self.send_without_flow(call, ticket, transaction, &lost, now))
             }
@@ -35,9 +33,30 @@ impl Core {
                 // Its timers go on: who asked may ask again, by another way.
                 true
             }
+            // Nobody took the connection that was offered to the Contact; its phone may have opened one since.
+            Some(User::Client { to: SendTo::Address { .. }, of: Of::Call(call, ticket), method, .. }) => self
+                .connection_of(call, ticket)
+                .is_some_and(|lost| self.hold_request(call, ticket, (transaction, method), lost, now)),
             Some(User::Server { .. }) => true,
             _ => false,
         }
+    }
+
+    /// Whether a flow is gone, and its phone may open another one: it ended with another pod, or is a connection that was closed.
+    fn is_lost(&self, flow: &Flow, failed: SendFailed) -> bool {
+        match failed {
+            SendFailed::NoSuchFlow => flow.pod != self.identity.pod,
+            SendFailed::ConnectionGone => flow.connection.is_some(),
+            SendFailed::Full | SendFailed::Socket => false,
+        }
+    }
+
+    /// The connection, closed since, by which the other side of a request was last known.
+    fn connection_of(&mut self, call: CallRef, ticket: Ticket) -> Option<Flow> {
+        let leg = self.calls.get(&call)?.call.leg_of_ticket(ticket)?;
+        let way = self.way_mut(call, leg)?;
+        let (flow, located) = (way.flow, way.located);
+        flow.or(located).filter(|flow| self.is_closed(flow))
     }
 
     fn hold_request(
@@ -55,13 +74,14 @@ impl Core {
         if hop.uri.is_empty() {
             // The first INVITE, to whoever is the last that can be tried.
             let others = self.way_mut(call, leg).is_some_and(|way| !way.others.is_empty());
-            return !others && self.hold(call, leg, held, lost, HOLD, now);
+            return !others && self.hold(call, leg, held, lost, Patience::Short, now);
         }
         if let Some(to) = self.address_without_owner(call, leg, &lost) {
             self.send_request_by(call, ticket, leg, transaction, to, now);
             return true;
         }
-        self.hold(call, leg, held, lost, if method == "BYE" { HOLD_LAST } else { HOLD }, now)
+        let patience = if method == "BYE" { Patience::Long } else { Patience::Short };
+        self.hold(call, leg, held, lost, patience, now)
     }
 
     /// A CANCEL goes where its INVITE went (RFC 3261 §9.1), but by a flow that leads there.
@@ -79,7 +99,13 @@ impl Core {
         };
         let bound = entry.call.next_hop(leg).is_some_and(|hop| hop.binding.is_some());
         let heard = self.way_mut(call, leg).and_then(|way| way.flow).filter(|flow| {
-            flow.pod != lost.pod && flow.transport == lost.transport && self.router.is_there(flow.pod)
+            flow.transport == lost.transport
+                && self.router.is_there(flow.pod)
+                && if lost.connection.is_some() {
+                    flow != &lost && !self.is_closed(flow)
+                } else {
+                    flow.pod != lost.pod
+                }
         });
         let to = match (heard, self.address_without_owner(call, leg, &lost)) {
             (Some(flow), _) => Some(SendTo::Flow(flow)),
@@ -91,7 +117,7 @@ impl Core {
             self.send_cancel_by(call, ticket, transaction, &to);
             return true;
         }
-        self.hold_and_look(call, leg, Held::Cancel(ticket, transaction), lost, now)
+        self.hold(call, leg, Held::Cancel(ticket, transaction), lost, Patience::Long, now)
     }
 
     /// A CANCEL takes another way, and the ACK to the 487 with it.
@@ -120,7 +146,7 @@ impl Core {
         if let Some(to) = self.address_without_owner(call, leg, &lost) {
             return self.send_answer_by(transaction, to);
         }
-        if !self.hold_and_look(call, leg, Held::Answer(transaction), lost, now)
+        if !self.hold(call, leg, Held::Answer(transaction), lost, Patience::Long, now)
             && let Some(to) = self.way_of_answer(server, call, leg, &lost)
         {
             self.send_answer_by(transaction, to);

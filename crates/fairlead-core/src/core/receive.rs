@@ -123,6 +123,9 @@ impl Core {
             return self.was_passed_on(send, failed, now);
         };
         if let Some(failed) = failed {
+            if let (SendFailed::ConnectionGone, SendTo::Flow(flow)) = (failed, &by) {
+                self.closed(flow);
+            }
             // The result of a copy that went before another way was found, by which it has left since.
             if self.transactions.user(transaction).is_some_and(|user| *user.to() != by) {
                 return;
@@ -161,17 +164,14 @@ impl Core {
 
     /// A connection is gone: what is sent to it from now on fails by itself, and who could be reached otherwise is.
     pub(super) fn closed(&mut self, flow: &Flow) {
-        if flow.pod == self.identity.pod
-            && let Some(connection) = flow.connection
-        {
-            self.gone.insert(connection);
+        if let Some(connection) = flow.connection {
+            self.gone.insert(flow.pod, connection);
         }
     }
 
-    /// Whether a flow is a connection of this pod that is known to be closed.
+    /// Whether a flow is a connection that is known to be closed: another pod says so of its own when it is to send by it.
     pub(super) fn is_closed(&self, flow: &Flow) -> bool {
-        flow.pod == self.identity.pod
-            && flow.connection.is_some_and(|connection| self.gone.contains(connection))
+        flow.connection.is_some_and(|connection| self.gone.contains(flow.pod, connection))
     }
 
     /// Does what the transactions want done.

@@ -3,6 +3,7 @@
 //! Nobody would ever say where another flow is, so nothing is held for them (`hold.rs`). Nor has it to be: calls to such a peer
 //! leave by its address all the time, and what belongs to a call does too.
 
+use fairlead_call::leg::NextHop;
 use fairlead_model::peer::EffectiveNat;
 
 use super::dialog_requests::NextWay;
@@ -34,7 +35,8 @@ impl Core {
         }
     }
 
-    /// A request of a leg without a binding goes on without the flow that was lost. Whether it does.
+    /// A request goes on without the flow that was lost: that of a leg without a binding, and over a connection to the Contact also
+    /// one of a phone that is not reached by its flow alone. Whether it does.
     pub(super) fn send_without_flow(
         &mut self,
         call: CallRef,
@@ -45,10 +47,10 @@ impl Core {
     ) -> bool {
         let Some(entry) = self.calls.get_mut(&call) else { return false };
         let Some(leg) = entry.call.leg_of_ticket(ticket) else { return false };
-        let Some(hop) = entry.call.next_hop(leg).filter(|hop| !hop.uri.is_empty() && hop.binding.is_none())
-        else {
-            return false;
+        let may = |hop: &NextHop| {
+            !hop.uri.is_empty() && (hop.binding.is_none() || (lost.connection.is_some() && !hop.by_flow))
         };
+        let Some(hop) = entry.call.next_hop(leg).filter(may) else { return false };
         let to = match self.way_without_flow(lost, hop.by_flow, &hop.uri) {
             NextWay::Nowhere => return false,
             NextWay::Known(to) => Some(to),

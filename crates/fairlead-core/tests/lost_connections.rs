@@ -1,0 +1,174 @@
+//! A phone's connection closes in the middle of its call, and it registers again over a new one: what is meant for it waits, and
+//! takes that one. Its own pod has the call, or another one, which hears of the loss only by what it sends.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::*;
+use fairlead_testkit::{CallState, Heard, Incoming, NodeRef, Phone, Sim};
+use sip_wire::Method;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Case {
+    /// The pod that has the call has the connection too.
+    own: bool,
+    /// The new connection is one to the pod that has the call.
+    new_at_own: bool,
+    /// The phone is back before something is sent to it.
+    first: bool,
+}
+
+/// Bob calls by pod B, over UDP; ann's phone has a connection.
+struct Scenery {
+    sim: Sim,
+    edge: NodeRef,
+    ann: NodeRef,
+    bob: NodeRef,
+    case: Case,
+}
+
+const HOLDS: &str = "v=0\r\no=- 1 2 IN IP4 198.51.100.2\r\ns=-\r\nc=IN IP4 198.51.100.2\r\nt=0 0\r\nm=audio 25060 RTP/AVP 0\r\na=sendonly\r\n";
+
+fn each(play: impl Fn(Case)) {
+    for number in 0..8 {
+        let bit = |at: u32| number >> at & 1 == 1;
+        play(Case { own: bit(0), new_at_own: bit(1), first: bit(2) });
+    }
+}
+
+fn calls(case: Case, incoming: Incoming) -> Scenery {
+    let Scene { mut sim, edge, ann, bob } = two_pods();
+    sim.node::<Edge>(edge).connected.insert(ip(ANN));
+    for pod in &mut sim.node::<Edge>(edge).pods {
+        pod.listens_on_both(false);
+    }
+    sim.tell(ann, |ann: &mut Phone, now| {
+        ann.set_edge(ip(if case.own { POD_B } else { EDGE }));
+        ann.set_incoming(incoming);
+        ann.register(3600, now);
+    });
+    sim.tell(bob, |bob: &mut Phone, now| bob.register(3600, now));
+    sim.run_for(ms(200));
+    sim.tell(bob, |bob: &mut Phone, now| bob.call("ann", now));
+    sim.run_for(ms(3_000));
+    assert_eq!(sim.node::<Phone>(ann).live_calls(), 1);
+    Scenery { sim, edge, ann, bob, case }
+}
+
+impl Scenery {
+    fn connection_closes(&mut self) {
+        self.sim.node::<Edge>(self.edge).close(ip(ANN));
+    }
+
+    fn ann_is_back(&mut self) {
+        let edge = ip(if self.case.new_at_own { POD_B } else { EDGE });
+        self.sim.tell(self.ann, |ann: &mut Phone, now| {
+            ann.set_edge(edge);
+            ann.register(3600, now);
+        });
+        self.sim.run_for(ms(100));
+    }
+
+    /// The connection closes, bob's phone does something, and ann's registers before that or some seconds later.
+    fn closes_and(&mut self, later: u64, what: impl FnOnce(&mut Phone, std::time::Instant)) {
+        self.connection_closes();
+        if self.case.first {
+            self.ann_is_back();
+        }
+        self.sim.tell(self.bob, what);
+        if !self.case.first {
+            self.sim.run_for(ms(later));
+            self.ann_is_back();
+        }
+        self.sim.run_for(ms(2_200));
+    }
+
+    fn ann(&mut self) -> &mut Phone {
+        self.sim.node(self.ann)
+    }
+
+    fn bob(&mut self) -> &mut Phone {
+        self.sim.node(self.bob)
+    }
+
+    fn ann_heard(&mut self, method: Method) -> usize {
+        self.ann().heard().iter().filter(|heard| **heard == Heard::Request(method.clone())).count()
+    }
+}
+
+const ANSWERS: Incoming = Incoming::Answer(std::time::Duration::from_millis(200));
+
+#[test]
+fn whoever_is_hung_up_on_hears_it_over_the_new_connection() {
+    each(|case| {
+        let mut scenery = calls(case, ANSWERS);
+        scenery.closes_and(20_000, |bob, now| bob.hang_up(0, now));
+        assert_eq!(scenery.ann_heard(Method::Bye), 1, "{case:?}");
+        assert_eq!(scenery.ann().live_calls(), 0, "{case:?}");
+        quiet(&mut scenery.sim, scenery.edge);
+    });
+}
+
+#[test]
+fn a_reinvite_waits_for_the_new_connection() {
+    each(|case| {
+        let mut scenery = calls(case, ANSWERS);
+        scenery.closes_and(10_000, |bob, now| bob.reinvite(0, HOLDS, now));
+        assert_eq!(scenery.ann_heard(Method::Invite), 2, "{case:?}");
+        let heard = scenery.bob().heard().to_vec();
+        assert_eq!(
+            heard.iter().filter(|h| **h == Heard::Response(Method::Invite, 200)).count(),
+            2,
+            "{case:?}"
+        );
+        assert_eq!((scenery.ann().live_calls(), scenery.bob().live_calls()), (1, 1), "{case:?}");
+        scenery.sim.tell(scenery.bob, |bob: &mut Phone, now| bob.hang_up(0, now));
+        quiet(&mut scenery.sim, scenery.edge);
+        assert_eq!(scenery.ann().live_calls(), 0, "{case:?}");
+    });
+}
+
+#[test]
+fn the_answer_of_a_call_reaches_its_caller_over_the_new_connection() {
+    each(|case| {
+        let mut scenery = calls(case, ANSWERS);
+        scenery.sim.tell(scenery.bob, |bob: &mut Phone, now| bob.hang_up(0, now));
+        scenery.sim.run_for(ms(1_000));
+        scenery.bob().set_incoming(Incoming::Ring);
+        let call = scenery.sim.tell(scenery.ann, |ann: &mut Phone, now| ann.call("bob", now));
+        scenery.sim.run_for(ms(1_000));
+        assert_eq!(scenery.ann().calls()[call].state, CallState::Ringing);
+        scenery.closes_and(10_000, |bob, now| bob.pick_up(1, now));
+        assert_eq!(scenery.ann().calls()[call].state, CallState::Up, "{case:?}");
+    });
+}
+
+#[test]
+fn a_cancel_waits_for_the_new_connection_and_stops_the_ringing() {
+    each(|case| {
+        let mut scenery = calls(case, Incoming::Ring);
+        scenery.closes_and(10_000, |bob, now| bob.cancel(0, now));
+        assert!(scenery.bob().heard().contains(&Heard::Response(Method::Invite, 487)));
+        assert_eq!(scenery.ann_heard(Method::Cancel), 1, "{case:?}");
+        assert_eq!(scenery.ann().live_calls(), 0, "{case:?}");
+        quiet(&mut scenery.sim, scenery.edge);
+    });
+}
+
+#[test]
+fn a_phone_that_does_not_come_back_keeps_nothing_open() {
+    for own in [true, false] {
+        let mut scenery = calls(Case { own, ..Case::default() }, ANSWERS);
+        scenery.connection_closes();
+        scenery.sim.tell(scenery.bob, |bob: &mut Phone, now| bob.reinvite(0, HOLDS, now));
+        scenery.sim.run_for(ms(25_000));
+        assert!(
+            scenery.bob().heard().iter().any(|h| matches!(h, Heard::Response(Method::Invite, 500))),
+            "{own}"
+        );
+        scenery.sim.tell(scenery.bob, |bob: &mut Phone, now| bob.hang_up(0, now));
+        scenery.sim.run_for(ms(40_000));
+        quiet(&mut scenery.sim, scenery.edge);
+    }
+}

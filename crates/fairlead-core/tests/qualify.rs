@@ -152,6 +152,56 @@ fn a_contact_that_is_not_on_the_list_any_more_is_not_asked() {
     assert!(sim.node::<Edge>(edge).pods[0].core.is_idle());
 }
 
+/// Where a contact was, by name: first an address that is silent, then one that answers.
+const FORMER: [&str; 2] = ["198.51.100.21:5060", "198.51.100.22:5060"];
+
+/// A peer whose name has two addresses is asked at the first one when its contact moves to [`PHONE`]; `delay`: the name is still
+/// being looked up.
+fn moves_while_it_is_asked(delay: u64) -> (Sim, NodeRef, NodeRef, NodeRef) {
+    let (mut sim, edge, phone) = lab(Vec::new());
+    let former = sim.add(&FORMER.map(ip), Wire::default());
+    let named = Hop::Address { transport: Transport::Udp, host: "peer.example".to_owned(), port: Some(5060) };
+    let edge_of = sim.node::<Edge>(edge);
+    edge_of.delay = ms(delay);
+    edge_of.names.insert("peer.example".to_owned(), FORMER.map(ip).to_vec());
+    let before = vec![QualifyTarget { hop: named, ..contact("ann", QualifyState::Unknown) }];
+    for list in [before, vec![contact("ann", QualifyState::Unknown)]] {
+        sim.tell(edge, |edge: &mut Edge, now| edge.input(0, Input::Command(Command::QualifyList(list)), now));
+        sim.run_for(ms(400));
+    }
+    (sim, edge, phone, former)
+}
+
+#[test]
+fn a_contact_that_moved_is_not_asked_at_another_address_of_its_former_name() {
+    for delay in [2, 900] {
+        let (mut sim, edge, phone, former) = moves_while_it_is_asked(delay);
+        let before = sim.node::<Wire>(former).heard.len();
+        assert_eq!(before == 0, delay == 900);
+        sim.run_for(ms(1_200));
+        answer_all(&mut sim, phone, 200);
+        sim.run_for(ms(10_000));
+        assert_eq!(sim.node::<Wire>(former).heard.len(), before, "delay: {delay}");
+        assert_eq!(results(&mut sim, edge).len(), 1, "delay: {delay}");
+        assert_eq!(
+            results(&mut sim, edge)[0].1,
+            QualifyState::Lagged,
+            "asked where it is now, delay: {delay}"
+        );
+    }
+}
+
+#[test]
+fn a_contact_that_is_off_the_list_while_it_is_asked_hears_nothing_more() {
+    let (mut sim, edge, phone) = lab(vec![contact("ann", QualifyState::Unknown)]);
+    sim.run_for(ms(100));
+    let before = sim.node::<Wire>(phone).heard.len();
+    let nobody = Input::Command(Command::QualifyList(Vec::new()));
+    sim.tell(edge, |edge: &mut Edge, now| edge.input(0, nobody, now));
+    sim.run_for(ms(40_000));
+    assert_eq!(sim.node::<Wire>(phone).heard.len(), before);
+}
+
 #[test]
 fn a_flow_that_is_gone_is_unreachable_at_once() {
     let flow = Flow {

@@ -44,18 +44,32 @@ impl Qualifier {
 }
 
 impl Core {
-    /// These and no others are kept qualified. Those known already keep their place in time.
+    /// These and no others are kept qualified. Those known already keep their place in time; one that is reached in another way now
+    /// is asked there, and what was asked, looked up or left to try of its former way says nothing of it.
     pub(super) fn set_qualify_list(&mut self, list: Vec<QualifyTarget>, now: Now) {
         let mut known = std::mem::take(&mut self.qualify.known);
         let mut new = 0_u32;
         for target in list {
             let name = (target.peer.clone(), target.key.clone());
-            if let Some(number) = known.remove(&name) {
-                if let Some(contact) = self.qualify.contacts.get_mut(&number) {
-                    let last = contact.target.last;
-                    contact.target = QualifyTarget { last, ..target };
-                }
+            let number = known.remove(&name);
+            if let Some(number) = number
+                && let Some(contact) = self.qualify.contacts.get_mut(&number)
+                && contact.target.hop == target.hop
+            {
+                let last = contact.target.last;
+                contact.target = QualifyTarget { last, ..target };
                 self.qualify.known.insert(name, number);
+                continue;
+            }
+            if let Some(former) = number.and_then(|number| self.drop_contact(number)) {
+                new = new.saturating_add(1);
+                let soon = now.mono + SPREAD.saturating_mul(new);
+                // While it was being asked, or looked up, the next time was not set.
+                let at = former.due.filter(|_| former.asked.is_none()).unwrap_or(soon);
+                let target = QualifyTarget { last: former.target.last, ..target };
+                let number = self.next_number();
+                self.qualify.known.insert(name, number);
+                self.add_contact(number, target, false, at);
                 continue;
             }
             let every = Duration::from_secs(u64::from(target.every.max(1)));
@@ -71,8 +85,17 @@ impl Core {
             self.add_contact(number, target, false, now.mono + delay);
         }
         for number in known.into_values() {
-            self.qualify.contacts.remove(&number);
+            self.drop_contact(number);
         }
+    }
+
+    /// Nothing is asked of this contact any more, also not what was on its way.
+    fn drop_contact(&mut self, number: u64) -> Option<Contact> {
+        let contact = self.qualify.contacts.remove(&number)?;
+        if let Some((transaction, _)) = contact.asked {
+            self.transactions.forget(transaction);
+        }
+        Some(contact)
     }
 
     /// Once, now.

@@ -58,9 +58,11 @@ pub use write::{ALLOW, body_is_optional, has_description};
 
 /// How long nobody may stay silent before the next contact is tried.
 pub const SILENCE: Duration = Duration::from_secs(5);
-/// How long it may take until an attempt's INVITE is out: its name looked up, its slot taken, its offer rewritten, and a phone whose
-/// pod has ended heard again.
+/// How long an attempt may look for its way and its slot: a name is looked up, or a phone whose pod has ended is waited for, while the
+/// registrar is asked for the slot. Longer than whoever does either may take, so that it is their answer that decides.
 pub const PREPARING: Duration = Duration::from_secs(30);
+/// How long the relay may take after that to rewrite the offer: longer than the order for it is open.
+pub const OFFERING: Duration = Duration::from_secs(15);
 /// Timer C (RFC 3261 §16.6 step 11): more than three minutes without a new provisional response.
 pub const TIMER_C: Duration = Duration::from_secs(181);
 /// A caller hears of a phone that rings this often at least (RFC 3261 §13.3.1.1).

@@ -314,6 +314,40 @@ fn a_phone_that_is_heard_late_rings_as_long_as_any() {
     }
 }
 
+/// Bob is heard in the last moment, the registrar takes as long to say so as it may, and the relay to rewrite the offer.
+#[test]
+fn a_call_that_all_are_slow_for_is_not_given_up_while_each_is_within_its_time() {
+    let mut two = two();
+    loses_b(&mut two, true);
+    two.sim.tell(two.ann, |ann: &mut Phone, now| ann.call("bob", now));
+    two.sim.run_for(ms(15_300));
+    two.sim.node::<Edge>(two.edge).delay = ms(3_900);
+    bob_is_heard_at_a(&mut two);
+    two.sim.run_for(ms(600));
+    two.sim.node::<Edge>(two.edge).relay_takes = ms(10_900);
+    two.sim.run_for(ms(16_000));
+    assert!(!two.sim.node::<Phone>(two.ann).heard().contains(&Heard::Response(Method::Invite, 480)));
+    assert_eq!(two.sim.node::<Phone>(two.bob).calls().len(), 1);
+}
+
+#[test]
+fn what_is_held_is_not_given_up_when_its_ring_time_is_over_before() {
+    for known in [true, false] {
+        let mut two = two();
+        loses_b(&mut two, known);
+        two.sim.node::<Edge>(two.edge).registrar.ring_time = 10;
+        two.sim.node::<Phone>(two.bob).set_incoming(Incoming::Ring);
+        two.sim.tell(two.ann, |ann: &mut Phone, now| ann.call("bob", now));
+        two.sim.run_for(ms(14_000));
+        bob_is_heard_at_a(&mut two);
+        two.sim.run_for(ms(8_000));
+        assert_eq!(two.sim.node::<Phone>(two.bob).live_calls(), 1, "known: {known}; he rings for 10 s");
+        two.sim.run_for(ms(4_000));
+        assert_eq!(two.sim.node::<Phone>(two.bob).live_calls(), 0, "known: {known}; and not for longer");
+        assert!(two.sim.node::<Phone>(two.ann).heard().contains(&Heard::Response(Method::Invite, 480)));
+    }
+}
+
 #[test]
 fn a_call_to_a_phone_that_is_not_heard_again_is_480_after_16_seconds() {
     for known in [true, false] {

@@ -67,13 +67,26 @@ impl Call {
         self.prepare(number, now);
     }
 
+    /// A request waits for a way. When it is an attempt's INVITE, nobody is silent or rings meanwhile: whoever holds it says when it
+    /// leaves, or that it does not.
+    pub fn is_held(&mut self, ticket: Ticket) {
+        if let Some(attempt) = self.calling(ticket).and_then(|number| self.attempt(number)) {
+            (attempt.silent_until, attempt.rings_until) = (None, None);
+        }
+    }
+
     /// A request was held and leaves only now: when it is an attempt's INVITE, its contact rings as long as any.
     pub fn leaves_late(&mut self, ticket: Ticket, now: Now) {
-        let calling =
-            |attempt: &&Attempt| attempt.ticket == Some(ticket) && attempt.state == AttemptState::Calling;
-        if let Some(number) = self.attempts.iter().find(calling).map(|attempt| attempt.number) {
+        if let Some(number) = self.calling(ticket) {
             self.begin_waiting(number, now);
         }
+    }
+
+    /// The attempt whose INVITE this is, while nothing came back.
+    fn calling(&self, ticket: Ticket) -> Option<AttemptRef> {
+        let calling =
+            |attempt: &&Attempt| attempt.ticket == Some(ticket) && attempt.state == AttemptState::Calling;
+        self.attempts.iter().find(calling).map(|attempt| attempt.number)
     }
 
     /// An attempt's target has none.

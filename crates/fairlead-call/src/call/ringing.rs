@@ -14,6 +14,8 @@ impl Call {
         match offer {
             Some(sdp) => {
                 attempt.state = AttemptState::Offering;
+                // However long the way took to be found.
+                attempt.silent_until = Some(now.mono + OFFERING);
                 self.order_offer(number, Side::A, sdp, Wait::Offer(number));
             }
             None => self.invite(number, None, now),

@@ -8,7 +8,7 @@ use super::*;
 
 impl Core {
     /// A message of this transaction has left: it does not wait any more.
-    pub(super) fn left(&mut self, transaction: TransactionId) {
+    pub(super) fn left(&mut self, transaction: TransactionId, now: Now) {
         let call = match self.transactions.user_mut(transaction) {
             Some(User::Client { of: Of::Call(call, _), left, .. }) => {
                 *left = true;
@@ -17,8 +17,10 @@ impl Core {
             Some(User::Server { id, .. }) => self.servers.get(id).and_then(|known| known.call),
             _ => None,
         };
-        if let Some(number) = call.and_then(|call| self.held_of(call, transaction)) {
-            self.let_out(number);
+        let Some(call) = call else { return };
+        let held = self.held_of(call, transaction).and_then(|number| self.let_out(number));
+        if let Some(Held::Request(ticket, _)) = held.map(|holding| holding.held) {
+            self.with_call(call, now, |call, now| call.leaves_late(ticket, now));
         }
     }
 
@@ -32,7 +34,7 @@ impl Core {
         flow: &Flow,
         now: Now,
     ) {
-        self.left(transaction);
+        self.left(transaction, now);
         let router = &self.router;
         if let Some(User::Client { to: SendTo::Flow(known), .. }) = self.transactions.user_mut(transaction)
             && known.pod != flow.pod

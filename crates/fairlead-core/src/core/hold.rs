@@ -28,6 +28,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// And so often after [`HOLD`].
 const LOOK_SELDOM: Duration = Duration::from_secs(2);
 
+/// When an attempt that is held is decided upon at the latest: a question may be asked, or found to be one too many, in the last
+/// moment, and takes its time. The call that waits for it has more patience.
+const DECIDED: Duration =
+    Duration::from_secs(HOLD.as_secs() + LOOK_SELDOM.as_secs() + ASK_DEADLINE.as_secs());
+const _: () = assert!(DECIDED.as_secs() < fairlead_call::call::PREPARING.as_secs());
+
 /// How long something waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
@@ -111,6 +117,9 @@ impl Core {
         self.holding.insert(number, holding);
         if let Some(entry) = self.calls.get_mut(&call) {
             entry.held.push(number);
+            if let Held::Request(ticket, _) = held {
+                entry.call.is_held(ticket);
+            }
         }
         // Its phone may be elsewhere for long: nobody asked yet where, or it was heard by what is closed now after it registered.
         if patience == Patience::Long || lost.connection.is_some() {

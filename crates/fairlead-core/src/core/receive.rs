@@ -140,7 +140,7 @@ impl Core {
             }
             return self.drain_transactions(now);
         }
-        self.left(transaction);
+        self.left(transaction, now);
         // What was sent by a flow says nothing new of where its receiver is: a repetition leaves by the flow of its
         // transaction, while the phone may have been heard, or have registered, by another one since.
         if let Some(flow) = flow

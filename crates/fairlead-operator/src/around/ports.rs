@@ -5,46 +5,72 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
-/// `NAME/PORT/PROTOCOL`, separated by commas.
+/// `NAME/PORT/PROTOCOL` or `NAME/PORT/PROTOCOL/NODEPORT`, separated by commas.
 const ANNOTATION: &str = "fairlead.dev/ports";
 
+/// A port that is meant.
+#[derive(Clone, Copy)]
+struct Meant<'a> {
+    name: &'a str,
+    number: i32,
+    protocol: &'a str,
+    /// Where it was chosen; else Kubernetes draws one.
+    node_port: Option<i32>,
+}
+
+impl Meant<'_> {
+    fn is(&self, port: &ServicePort) -> bool {
+        port.name.as_deref() == Some(self.name)
+            && self.is_for(port)
+            && self.node_port.is_none_or(|chosen| port.node_port == Some(chosen))
+    }
+
+    fn is_for(&self, port: &ServicePort) -> bool {
+        port.port == self.number && protocol(port) == self.protocol
+    }
+}
+
 /// The ports that the Service ought to have, if it does not have them. What a port has beside name, number and protocol
-/// (its node port above all) is kept. An annotation that cannot be read changes nothing.
+/// (its node port above all, where none was chosen) is kept. An annotation that cannot be read changes nothing.
 pub fn repaired(service: &Service) -> Option<Vec<ServicePort>> {
-    let meant: Vec<(&str, i32, &str)> =
+    let meant: Vec<Meant<'_>> =
         service.annotations().get(ANNOTATION)?.split(',').map(port).collect::<Option<_>>()?;
     let is: &[ServicePort] = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
-    let has = |(name, number, protocol): &(&str, i32, &str)| {
-        is.iter().any(|port| {
-            port.name.as_deref() == Some(*name) && port.port == *number && self::protocol(port) == *protocol
-        })
-    };
+    let has = |meant: &Meant<'_>| is.iter().any(|port| meant.is(port));
     if meant.is_empty() || (is.len() == meant.len() && meant.iter().all(has)) {
         return None;
     }
-    let ought = meant.iter().map(|(name, number, protocol)| {
-        let same = |port: &&ServicePort| port.port == *number && self::protocol(port) == *protocol;
+    let ought = meant.iter().map(|meant| {
+        let same = |port: &&ServicePort| meant.is_for(port);
         let kept = is.iter().find(same).cloned().unwrap_or_else(|| ServicePort {
             // By number: a pod's list of ports is merged by number alone too, so it names only one of two protocols.
-            target_port: Some(IntOrString::Int(*number)),
+            target_port: Some(IntOrString::Int(meant.number)),
             ..ServicePort::default()
         });
         ServicePort {
-            name: Some((*name).to_owned()),
-            port: *number,
-            protocol: Some((*protocol).to_owned()),
+            name: Some(meant.name.to_owned()),
+            port: meant.number,
+            protocol: Some(meant.protocol.to_owned()),
+            node_port: meant.node_port.or(kept.node_port),
             ..kept
         }
     });
     Some(ought.collect())
 }
 
-fn port(text: &str) -> Option<(&str, i32, &str)> {
+fn port(text: &str) -> Option<Meant<'_>> {
     let mut parts = text.trim().split('/');
-    let (name, number, protocol) = (parts.next()?, parts.next()?, parts.next()?);
-    let number = number.parse().ok().filter(|number| (1..=65_535).contains(number))?;
+    let (name, number, protocol) = (parts.next()?, self::number(parts.next()?)?, parts.next()?);
+    let node_port = match parts.next() {
+        None => None,
+        Some(chosen) => Some(self::number(chosen)?),
+    };
     let is_sound = !name.is_empty() && matches!(protocol, "UDP" | "TCP" | "SCTP") && parts.next().is_none();
-    is_sound.then_some((name, number, protocol))
+    is_sound.then_some(Meant { name, number, protocol, node_port })
+}
+
+fn number(text: &str) -> Option<i32> {
+    text.parse().ok().filter(|number| (1..=65_535).contains(number))
 }
 
 fn protocol(port: &ServicePort) -> &str {
@@ -82,7 +108,18 @@ mod tests {
         assert_eq!(repaired(&service("udp/5060/UDP", json!([udp()]))), None);
         assert_eq!(repaired(&service("udp/0/UDP", json!([]))), None);
         assert_eq!(repaired(&service("nonsense", json!([udp()]))), None);
+        assert_eq!(repaired(&service("udp/5060/UDP/31234", json!([udp()]))), None);
+        assert_eq!(repaired(&service("udp/5060/UDP/0", json!([]))), None);
+        assert_eq!(repaired(&service("udp/5060/UDP/31234/1", json!([]))), None);
         assert_eq!(repaired(&service("", json!([udp()]))), None);
+    }
+
+    #[test]
+    fn a_node_port_that_was_chosen_is_put_right() {
+        let meant = "udp/5060/UDP/30100,tcp/5060/TCP/30100";
+        let ports = repaired(&service(meant, json!([udp()]))).unwrap();
+        let seen: Vec<_> = ports.iter().map(|p| (protocol(p), p.node_port)).collect();
+        assert_eq!(seen, [("UDP", Some(30_100)), ("TCP", Some(30_100))]);
     }
 
     #[test]

@@ -346,14 +346,10 @@ fn ingress(service: &Service) -> impl Iterator<Item = &LoadBalancerIngress> {
     balancer.flat_map(|balancer| balancer.ingress.iter().flatten())
 }
 
-/// The transport of a port: UDP, or over TCP what its name says.
+/// The transport of a port. Listeners of signaling are UDP and TCP; a number or a name that others use for TLS makes none of it.
 fn transport(port: &ServicePort) -> Option<Transport> {
-    let name = port.name.as_deref().unwrap_or_default();
     match port.protocol.as_deref().unwrap_or("TCP") {
         "UDP" => Some(Transport::Udp),
-        "TCP" if name.contains("wss") => Some(Transport::Wss),
-        "TCP" if name.contains("ws") => Some(Transport::Ws),
-        "TCP" if name.contains("tls") || name.contains("sips") || port.port == 5061 => Some(Transport::Tls),
         "TCP" => Some(Transport::Tcp),
         _ => None,
     }

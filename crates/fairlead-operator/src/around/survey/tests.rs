@@ -87,6 +87,15 @@ fn a_balancers_address_serves_both_transports() {
 }
 
 #[test]
+fn a_port_that_others_use_for_tls_is_tcp_here() {
+    let (name, mut sip) = sip_service("LoadBalancer", json!([{ "ip": "203.0.113.5" }]));
+    let more = json!({ "name": "sip-tls", "protocol": "TCP", "port": 5061, "targetPort": 5061 });
+    sip.spec.as_mut().unwrap().ports.as_mut().unwrap().push(from_value(more).unwrap());
+    let survey = survey(&config(), &world(vec![(name, sip)], vec![], vec![]));
+    assert_eq!(told(&survey), ["udp 203.0.113.5:5060", "tcp 203.0.113.5:5060", "tcp 203.0.113.5:5061"]);
+}
+
+#[test]
 fn a_balancers_name_is_said_itself_and_resolved() {
     let world =
         world(vec![sip_service("LoadBalancer", json!([{ "hostname": "lb.example.com" }]))], vec![], vec![]);

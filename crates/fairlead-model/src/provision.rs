@@ -36,6 +36,9 @@ pub struct Provision {
     pub mark: Mark,
     /// The UID of a mark that this one may take the name from (the older claim was given up); empty for none.
     pub instead_of: String,
+    /// Whether every registrar is to forget what it holds also when the peer is so already: an attempt before this one may
+    /// have written it without all of them having heard so.
+    pub forget: bool,
 }
 
 impl std::fmt::Debug for Provision {
@@ -46,6 +49,7 @@ impl std::fmt::Debug for Provision {
             .field("columns", &self.columns.keys())
             .field("mark", &self.mark)
             .field("instead_of", &self.instead_of)
+            .field("forget", &self.forget)
             .finish()
     }
 }
@@ -99,6 +103,9 @@ pub enum PeerNews {
     Told,
     /// The store is there and was emptied: what was written before is to be written again.
     Emptied,
+    /// The store is there again after it was away: what was written last may be lost (a replica took over), so it is to be
+    /// compared.
+    Resumed,
     /// A peer's record was changed by somebody (its columns, not its registration).
     Changed(String),
 }
@@ -111,7 +118,7 @@ mod tests {
     fn a_peer_that_is_to_be_is_printed_without_what_its_columns_hold() {
         let columns = BTreeMap::from([("secret".to_owned(), "sesame".to_owned())]);
         let mark = Mark { origin: String::new(), uid: String::new(), generation: String::new() };
-        let peer = Provision { name: "ann".to_owned(), columns, mark, instead_of: String::new() };
+        let peer = Provision { name: "ann".to_owned(), columns, mark, instead_of: String::new(), forget: false };
         let printed = format!("{peer:?}");
         assert!(printed.contains("\"secret\"") && !printed.contains("sesame"), "{printed}");
     }

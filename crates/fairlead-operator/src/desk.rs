@@ -319,6 +319,7 @@ impl State {
                     self.plan.check_all();
                 }
             }
+            PeerNews::Resumed => self.plan.check_all(),
             PeerNews::Emptied => {
                 tracing::warn!(peers = self.plan.objects(), "the store was emptied: writing all peers again");
                 self.plan.emptied();

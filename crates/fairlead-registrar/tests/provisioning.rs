@@ -56,6 +56,7 @@ fn peer(name: &str, generation: &str, more: &[(&str, &str)]) -> Provision {
             generation: generation.to_owned(),
         },
         instead_of: String::new(),
+        forget: false,
     }
 }
 

@@ -123,7 +123,13 @@ mod tests {
     fn peer(pairs: &[(&str, &str)]) -> Provision {
         let mark =
             Mark { origin: "sippeer/sip/ann".to_owned(), uid: "u1".to_owned(), generation: "1".to_owned() };
-        Provision { name: "ann".to_owned(), columns: row(pairs), mark, instead_of: String::new() }
+        Provision {
+            name: "ann".to_owned(),
+            columns: row(pairs),
+            mark,
+            instead_of: String::new(),
+            forget: false,
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ impl From<Provision> for pb::ProvisionRequest {
             columns: m.columns.into_iter().collect(),
             mark: Some(m.mark.into()),
             instead_of: m.instead_of,
+            forget: m.forget,
         }
     }
 }
@@ -48,6 +49,7 @@ impl TryFrom<pb::ProvisionRequest> for Provision {
             columns: p.columns.into_iter().collect(),
             mark,
             instead_of: p.instead_of,
+            forget: p.forget,
         })
     }
 }
@@ -103,6 +105,7 @@ impl From<PeerNews> for pb::FollowResponse {
             PeerNews::Gone(name) => News::Gone(name),
             PeerNews::Told => News::Told(pb::Told {}),
             PeerNews::Emptied => News::Emptied(pb::Emptied {}),
+            PeerNews::Resumed => News::Resumed(pb::Resumed {}),
             PeerNews::Changed(name) => News::Changed(name),
         };
         pb::FollowResponse { news: Some(news) }
@@ -119,6 +122,7 @@ impl TryFrom<pb::FollowResponse> for PeerNews {
             News::Gone(name) => PeerNews::Gone(name),
             News::Told(pb::Told {}) => PeerNews::Told,
             News::Emptied(pb::Emptied {}) => PeerNews::Emptied,
+            News::Resumed(pb::Resumed {}) => PeerNews::Resumed,
             News::Changed(name) => PeerNews::Changed(name),
         })
     }

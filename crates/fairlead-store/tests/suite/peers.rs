@@ -90,6 +90,7 @@ pub fn provision(name: &str, uid: &str, generation: &str, pairs: &[(&str, &str)]
             generation: generation.to_owned(),
         },
         instead_of: String::new(),
+        forget: false,
     }
 }
 

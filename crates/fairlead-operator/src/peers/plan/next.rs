@@ -122,7 +122,7 @@ impl PeerPlan {
             return Some(Action::Withdraw { name: name.to_owned(), uid: former.uid.clone() });
         }
         let instead_of = former.map(|former| former.uid).unwrap_or_default();
-        Some(Action::Provision(Provision { name: name.to_owned(), columns, mark, instead_of }))
+        Some(Action::Provision(Provision { name: name.to_owned(), columns, mark, instead_of, forget: false }))
     }
 
     /// The winner cannot be written yet; what an object left that is gone must not stay because of that.

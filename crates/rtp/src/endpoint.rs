@@ -104,7 +104,7 @@ pub(crate) enum Source {
     Locked(SocketAddr),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     pub port: PortId,
     pub peer: Option<EndpointId>,
@@ -113,8 +113,6 @@ pub(crate) struct Endpoint {
     pub rtcp_learned: Option<SocketAddr>,
     pub probation: Probation,
     pub counters: Counters,
-    /// An SSRC of the stream that had this triple before, and until when it is dropped.
-    pub barred: Option<(u32, Instant)>,
     pub rtp_flow: Flow,
     pub rtcp_flow: Flow,
     pub reports: SentReports,

@@ -14,6 +14,10 @@ use crate::table::{EndpointId, NoPort, PortId, Table, Wish};
 
 mod packets;
 mod rtcp;
+mod signalling;
+mod undo;
+
+use undo::Undo;
 
 /// What becomes of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +105,7 @@ pub struct Streams<S> {
     ssrcs: HashMap<(PortId, u32), EndpointId, S>,
     slots: Vec<Slot>,
     free: Vec<u32>,
+    undo: Undo,
 }
 
 #[derive(Debug)]
@@ -114,17 +119,28 @@ impl<S: BuildHasher + Clone> Streams<S> {
     pub fn new(ports: usize, settings: Settings, hasher: S) -> Self {
         Streams {
             settings,
-            table: Table::new(ports, settings.formers, &hasher),
+            table: Table::new(ports, settings.formers, settings.former, &hasher),
             rtcp: HashMap::with_hasher(hasher.clone()),
             ssrcs: HashMap::with_hasher(hasher),
             slots: Vec::new(),
             free: Vec::new(),
+            undo: Undo::default(),
         }
     }
 
     /// Opens one side of a stream on the port that suits it best. `ports` are those allowed, at most once each; `near`
     /// is the address where its signalling comes from, where RTP is likely to come from as well.
     pub fn open(
+        &mut self,
+        now: Instant,
+        ports: &[PortId],
+        near: IpAddr,
+        signalled: Signalled,
+    ) -> Result<EndpointId, NoPort> {
+        self.all_or_nothing(|streams| streams.open_one(now, ports, near, signalled))
+    }
+
+    fn open_one(
         &mut self,
         now: Instant,
         ports: &[PortId],
@@ -156,7 +172,6 @@ impl<S: BuildHasher + Clone> Streams<S> {
             rtcp_learned: None,
             probation: Probation::default(),
             counters: Counters::default(),
-            barred: None,
             rtp_flow: Flow::default(),
             rtcp_flow: Flow::default(),
             reports: SentReports::default(),
@@ -164,12 +179,10 @@ impl<S: BuildHasher + Clone> Streams<S> {
             address: None,
             was: None,
         }));
+        self.note_opened(id);
         self.table.enter(port, id);
         self.table.near(port, likely);
-        if let Err(taken) = self.signal(now, id, signalled) {
-            self.close(now, id);
-            return Err(taken);
-        }
+        self.signal(now, id, signalled)?;
         Ok(id)
     }
 
@@ -183,128 +196,15 @@ impl<S: BuildHasher + Clone> Streams<S> {
         }
     }
 
-    /// Whether [`signal`](Self::signal) would succeed.
-    pub fn may_signal(&self, id: EndpointId, signalled: &Signalled) -> bool {
-        let Some(endpoint) = self.endpoint(id) else { return false };
-        if !moves(endpoint, signalled) {
-            return true;
-        }
-        let free = |address| self.table.may_claim(endpoint.port, address, id);
-        match (signalled.learn, signalled.remote) {
-            (Learn::From(_) | Learn::Anywhere, _) if signalled.untold => true,
-            (Learn::Never, Remote::At(address)) => free(address),
-            (Learn::Never, _) => true,
-            (learn, _) => self.table.may_wait(endpoint.port, learn, Some(id)),
-        }
-    }
-
-    /// Signalling says something about one side. When it says where that side is, and that is news, a lock on where
-    /// it was is given up; the same again changes nothing. On failure nothing has changed.
-    pub fn signal(&mut self, now: Instant, id: EndpointId, signalled: Signalled) -> Result<(), NoPort> {
-        if !self.may_signal(id, &signalled) {
-            return Err(NoPort);
-        }
-        let until = now + self.settings.former;
-        let Some(endpoint) =
-            self.slots.get_mut(id.index as usize).and_then(|slot| slot.endpoint.as_deref_mut())
-        else {
-            return Err(NoPort);
-        };
-        let port = endpoint.port;
-        if !moves(endpoint, &signalled) {
-            let learn = endpoint.signalled.learn;
-            let (before, rtcp) = (endpoint.signalled.rtcp, signalled.rtcp);
-            endpoint.address = signalled.remote.address().or(endpoint.address);
-            endpoint.signalled = Signalled { learn, ..signalled };
-            self.expect_rtcp(port, before, rtcp, id);
-            self.learn_again(now, id);
-            return Ok(());
-        }
-        let learn = signalled.learn;
-        let address = signalled.remote.address();
-        if let Source::Locked(old) = endpoint.source
-            && Some(old) != address
-        {
-            self.table.retire(until, port, old, id, endpoint.counters.reception.ssrc());
-        }
-        if let Some(old) = endpoint.was.take()
-            && Some(old) != address
-        {
-            self.table.retire(until, port, old, id, endpoint.counters.reception.ssrc());
-        }
-        if let Some(old) = endpoint.address.filter(|_| endpoint.source == Source::Waiting)
-            && Some(old) != address
-        {
-            self.table.release(port, old, id);
-        }
-        self.table.stop_waiting(port, endpoint.signalled.learn, id);
-        endpoint.probation = Probation::default();
-        endpoint.rtp_flow = Flow::default();
-        endpoint.rtcp_flow = Flow::default();
-        let later = signalled.untold && learn != Learn::Never;
-        if let Some(address) = address.filter(|&address| !later && self.table.may_claim(port, address, id)) {
-            endpoint.barred = self.table.claim(now, port, address, id);
-        }
-        endpoint.source = match (learn, address) {
-            (Learn::Never, Some(address)) => Source::Locked(address),
-            (Learn::Never, None) => Source::Pending,
-            _ if later => Source::Pending,
-            _ => {
-                self.table.wait(port, learn, id);
-                Source::Waiting
-            }
-        };
-        endpoint.address = address.or(endpoint.address);
-        if matches!(endpoint.source, Source::Locked(_))
-            && let Some(near) = endpoint.near.take()
-        {
-            self.table.not_near(port, near);
-        }
-        let (before, rtcp) = (endpoint.rtcp_learned.take().or(endpoint.signalled.rtcp), signalled.rtcp);
-        let replaced = std::mem::replace(&mut endpoint.signalled, signalled).rtcp;
-        self.expect_rtcp(port, replaced, rtcp, id);
-        self.expect_rtcp(port, before, rtcp, id);
-        Ok(())
-    }
-
-    /// Signalling has spoken, and a side whose address was learned has been silent for so long that what stands between us
-    /// may have forgotten it: then it may be learned once more. Until it is, it is where it was; silence alone, without
-    /// signalling, never opens it to anybody.
-    fn learn_again(&mut self, now: Instant, id: EndpointId) {
-        let unheard = self.settings.unheard;
-        let Some(endpoint) =
-            self.slots.get_mut(id.index as usize).and_then(|slot| slot.endpoint.as_deref_mut())
-        else {
-            return;
-        };
-        let learn = endpoint.signalled.learn;
-        let silent =
-            endpoint.counters.last_rtp.is_none_or(|last| now.saturating_duration_since(last) >= unheard);
-        if let Source::Locked(address) = endpoint.source
-            && learn != Learn::Never
-            && silent
-            && self.table.may_wait(endpoint.port, learn, Some(id))
-        {
-            self.table.wait(endpoint.port, learn, id);
-            endpoint.probation = Probation::default();
-            endpoint.was = Some(address);
-            endpoint.source = Source::Waiting;
-        }
-    }
-
     /// Ends one side of a stream. Its triple is former from now on.
     pub fn close(&mut self, now: Instant, id: EndpointId) -> Option<Counters> {
-        let until = now + self.settings.former;
         let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
         let endpoint = slot.endpoint.take()?;
         self.free.push(id.index);
         let port = endpoint.port;
-        match (endpoint.source(), endpoint.source, endpoint.address) {
-            (Some(address), _, _) => {
-                self.table.retire(until, port, address, id, endpoint.counters.reception.ssrc());
-            }
-            (None, Source::Waiting, Some(address)) => self.table.retire(until, port, address, id, None),
-            _ => {}
+        // Those that are its own.
+        for address in [endpoint.source(), endpoint.address].into_iter().flatten() {
+            self.table.retire(now, port, address, id, endpoint.counters.reception.ssrc());
         }
         self.table.stop_waiting(port, endpoint.signalled.learn, id);
         if let Some(near) = endpoint.near {
@@ -328,28 +228,6 @@ impl<S: BuildHasher + Clone> Streams<S> {
             peer.peer = None;
         }
         Some(endpoint.counters)
-    }
-
-    /// Whether a side has not been told its port.
-    pub fn is_untold(&self, id: EndpointId) -> bool {
-        self.endpoint(id).is_some_and(|endpoint| endpoint.signalled.untold)
-    }
-
-    /// It was not told after all: what [`signal`](Self::signal) began to wait for is not waited for.
-    pub fn untell(&mut self, id: EndpointId) {
-        let Some(endpoint) =
-            self.slots.get_mut(id.index as usize).and_then(|slot| slot.endpoint.as_deref_mut())
-        else {
-            return;
-        };
-        endpoint.signalled.untold = true;
-        if endpoint.source == Source::Waiting {
-            self.table.stop_waiting(endpoint.port, endpoint.signalled.learn, id);
-            if let Some(address) = endpoint.address {
-                self.table.release(endpoint.port, address, id);
-            }
-            endpoint.source = Source::Pending;
-        }
     }
 
     /// Once a second: forgets formers whose time is over and says which empty datagrams are due.
@@ -405,21 +283,5 @@ impl<S: BuildHasher + Clone> Streams<S> {
     fn endpoint_mut(&mut self, id: EndpointId) -> Option<&mut Endpoint> {
         let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
         slot.endpoint.as_deref_mut()
-    }
-}
-
-/// Whether signalling says something new about where an endpoint is.
-fn moves(endpoint: &Endpoint, signalled: &Signalled) -> bool {
-    let told = endpoint.source == Source::Pending && endpoint.signalled.untold && !signalled.untold;
-    let other_learn = endpoint.signalled.learn != signalled.learn;
-    // RTP overtook the answer: the answer says where the phone thinks it is, and we know where that is from here.
-    let heard_first = matches!(endpoint.source, Source::Locked(_))
-        && endpoint.address.is_none()
-        && signalled.learn != Learn::Never
-        && !other_learn;
-    match signalled.remote {
-        Remote::At(address) => told || other_learn || (endpoint.address != Some(address) && !heard_first),
-        // Only at the beginning: later it says nothing that was not known.
-        Remote::Unknown | Remote::Zero => told || (endpoint.source == Source::Pending && other_learn),
     }
 }

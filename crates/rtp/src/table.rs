@@ -3,9 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::endpoint::{Learn, Remote, Signalled};
+
+mod journal;
+
+use journal::Journal;
 
 /// One local port for RTP, with the next one for RTCP: an index into the ports of this table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,13 +46,20 @@ const ROOMY: u32 = 200;
 /// Who has a triple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
-    Live(EndpointId),
-    /// Ended; what still comes is dropped. `ssrc` is what it sent, if it sent.
-    Former {
-        owner: EndpointId,
-        until: Instant,
-        ssrc: Option<u32>,
-    },
+    /// A stream. Its signalling may have taken the triple back from one that had ended: that one's SSRC is barred for as
+    /// long as it would have been remembered.
+    Live { who: EndpointId, before: Option<Former> },
+    /// Ended; what still comes is dropped.
+    Former(Former),
+}
+
+/// A stream that has ended, as its triple remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Former {
+    pub owner: EndpointId,
+    pub until: Instant,
+    /// What it sent, if it sent.
+    pub ssrc: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -109,10 +120,13 @@ pub(crate) struct Table<S> {
     loads: Vec<Load>,
     formers: VecDeque<(Instant, Triple)>,
     most_formers: usize,
+    /// How long a triple is former.
+    former: Duration,
+    journal: Journal,
 }
 
 impl<S: BuildHasher + Clone> Table<S> {
-    pub fn new(ports: usize, most_formers: usize, hasher: &S) -> Self {
+    pub fn new(ports: usize, most_formers: usize, former: Duration, hasher: &S) -> Self {
         Table {
             triples: HashMap::with_hasher(hasher.clone()),
             waiting: HashMap::with_hasher(hasher.clone()),
@@ -120,6 +134,8 @@ impl<S: BuildHasher + Clone> Table<S> {
             loads: vec![Load::default(); ports],
             formers: VecDeque::new(),
             most_formers,
+            former,
+            journal: Journal::default(),
         }
     }
 
@@ -144,10 +160,6 @@ impl<S: BuildHasher + Clone> Table<S> {
 
     fn load(&self, port: PortId) -> Option<&Load> {
         self.loads.get(port.0 as usize)
-    }
-
-    fn load_mut(&mut self, port: PortId) -> Option<&mut Load> {
-        self.loads.get_mut(port.0 as usize)
     }
 
     /// Whether another stream could wait on this port.
@@ -190,8 +202,8 @@ impl<S: BuildHasher + Clone> Table<S> {
             }
             free += 1;
             let taken = match address.and_then(|address| self.holder(port, address)) {
-                Some(Holder::Live(_)) if learn == Learn::Never => continue,
-                Some(Holder::Former { until, .. }) if until > now => 1,
+                Some(Holder::Live { .. }) if learn == Learn::Never => continue,
+                Some(Holder::Former(former)) if former.until > now => 1,
                 _ => 0,
             };
             let others = self.near.get(&(port, near)).copied().unwrap_or_default();
@@ -218,23 +230,23 @@ impl<S: BuildHasher + Clone> Table<S> {
 
     /// An endpoint is on a port now.
     pub fn enter(&mut self, port: PortId, who: EndpointId) {
-        if let Some(load) = self.load_mut(port) {
+        self.weigh(port, |load| {
             load.endpoints += 1;
             load.ids ^= who.bits();
-        }
+        });
     }
 
     /// It is no more.
     pub fn leave(&mut self, port: PortId, who: EndpointId) {
-        if let Some(load) = self.load_mut(port) {
+        self.weigh(port, |load| {
             load.endpoints = load.endpoints.saturating_sub(1);
             load.ids ^= who.bits();
-        }
+        });
     }
 
     /// Counts an endpoint as being at a remote address before its triple is known, so that others go elsewhere.
     pub fn near(&mut self, port: PortId, ip: IpAddr) {
-        self.near.entry((port, ip)).or_default().live += 1;
+        self.count(port, ip, |near| near.live += 1);
     }
 
     /// Takes that back.
@@ -242,68 +254,63 @@ impl<S: BuildHasher + Clone> Table<S> {
         self.count(port, ip, |near| near.live = near.live.saturating_sub(1));
     }
 
-    fn count(&mut self, port: PortId, ip: IpAddr, change: impl FnOnce(&mut Near)) {
-        let near = self.near.entry((port, ip)).or_default();
-        change(near);
-        if near.live == 0 && near.former == 0 {
-            self.near.remove(&(port, ip));
-        }
-    }
-
     /// Whether `who` could have the triple: it is free, its own, or former. A former one can be had by an address
-    /// that signalling gives, never by latching; its SSRC comes back to be barred.
+    /// that signalling gives, never by latching.
     pub fn may_claim(&self, port: PortId, address: SocketAddr, who: EndpointId) -> bool {
-        !matches!(self.holder(port, address), Some(Holder::Live(other)) if other != who)
+        !matches!(self.holder(port, address), Some(Holder::Live { who: other, .. }) if other != who)
     }
 
     /// Makes the triple live. The caller has asked [`Self::may_claim`].
-    pub fn claim(
-        &mut self,
-        now: Instant,
-        port: PortId,
-        address: SocketAddr,
-        who: EndpointId,
-    ) -> Option<(u32, Instant)> {
-        let before = self.triples.insert((port, address), Holder::Live(who));
-        let barred = match before {
-            Some(Holder::Live(_)) => return None,
-            Some(Holder::Former { owner, until, ssrc }) => {
+    pub fn claim(&mut self, now: Instant, port: PortId, address: SocketAddr, who: EndpointId) {
+        let before = match self.holder(port, address) {
+            Some(Holder::Live { .. }) => return,
+            Some(Holder::Former(former)) => {
                 self.count(port, address.ip(), |near| near.former = near.former.saturating_sub(1));
-                ssrc.filter(|_| owner != who && until > now).map(|ssrc| (ssrc, until))
+                Some(former).filter(|former| former.owner != who && former.until > now)
             }
             None => None,
         };
+        self.set_triple((port, address), Some(Holder::Live { who, before }));
         self.near(port, address.ip());
-        barred
     }
 
-    /// Gives up a live triple that nothing came from.
-    pub fn release(&mut self, port: PortId, address: SocketAddr, who: EndpointId) {
-        if self.holder(port, address) == Some(Holder::Live(who)) {
-            self.triples.remove(&(port, address));
-            self.not_near(port, address.ip());
+    /// Gives up a live triple that nothing came from. If it was taken back from a stream that had ended, that one is
+    /// remembered again.
+    pub fn release(&mut self, now: Instant, port: PortId, address: SocketAddr, who: EndpointId) {
+        let Some(Holder::Live { who: other, before }) = self.holder(port, address) else { return };
+        if other != who {
+            return;
+        }
+        self.not_near(port, address.ip());
+        match before.filter(|former| former.until > now) {
+            Some(former) => self.remember((port, address), former),
+            None => self.set_triple((port, address), None),
         }
     }
 
     /// Makes a live triple former.
     pub fn retire(
         &mut self,
-        until: Instant,
+        now: Instant,
         port: PortId,
         address: SocketAddr,
         who: EndpointId,
         ssrc: Option<u32>,
     ) {
-        if self.holder(port, address) != Some(Holder::Live(who)) {
+        let Some(Holder::Live { who: owner, before }) = self.holder(port, address) else { return };
+        if owner != who {
             return;
         }
-        self.triples.insert((port, address), Holder::Former { owner: who, until, ssrc });
-        self.count(port, address.ip(), |near| {
-            near.live = near.live.saturating_sub(1);
-            near.former += 1;
-        });
-        self.formers.push_back((until, (port, address)));
-        while self.formers.len() > self.most_formers {
+        let ssrc = ssrc.or(before.filter(|former| former.until > now).and_then(|former| former.ssrc));
+        self.not_near(port, address.ip());
+        self.remember((port, address), Former { owner, until: now + self.former, ssrc });
+    }
+
+    fn remember(&mut self, triple: Triple, former: Former) {
+        self.set_triple(triple, Some(Holder::Former(former)));
+        self.count(triple.0, triple.1.ip(), |near| near.former += 1);
+        self.formers.push_back((former.until, triple));
+        while self.formers.len() > self.most_formers && !self.journal.is_open() {
             self.forget_oldest();
         }
     }
@@ -311,65 +318,59 @@ impl<S: BuildHasher + Clone> Table<S> {
     fn forget_oldest(&mut self) {
         let Some((until, triple)) = self.formers.pop_front() else { return };
         // It may have become live again, or former again at a later time.
-        if matches!(self.triples.get(&triple), Some(Holder::Former { until: at, .. }) if *at == until) {
-            self.triples.remove(&triple);
+        if matches!(self.triples.get(&triple), Some(Holder::Former(former)) if former.until == until) {
+            self.set_triple(triple, None);
             self.count(triple.0, triple.1.ip(), |near| near.former = near.former.saturating_sub(1));
         }
     }
 
-    /// Forgets the formers whose time is over.
+    /// Forgets the formers whose time is over, and those that are too many.
     pub fn expire(&mut self, now: Instant) {
-        while self.formers.front().is_some_and(|(until, _)| *until <= now) {
+        while self.formers.front().is_some_and(|(until, _)| *until <= now)
+            || self.formers.len() > self.most_formers
+        {
             self.forget_oldest();
         }
     }
 
     /// `who` waits from now on. The caller has asked [`Self::may_wait`].
     pub fn wait(&mut self, port: PortId, learn: Learn, who: EndpointId) {
-        match learn {
+        let waited = match learn {
             Learn::Never => return,
             Learn::From(ip) => {
-                if self.waiting.insert((port, ip), who) == Some(who) {
-                    return;
-                }
+                let waited = self.waiting.get(&(port, ip)) == Some(&who);
+                self.set_waiting((port, ip), Some(who));
+                waited
             }
             Learn::Anywhere => {
-                if let Some(load) = self.load_mut(port)
-                    && load.anywhere.replace(who) == Some(who)
-                {
-                    return;
-                }
+                let waited = self.load(port).is_some_and(|load| load.anywhere == Some(who));
+                self.weigh(port, |load| load.anywhere = Some(who));
+                waited
             }
-        }
-        if let Some(load) = self.load_mut(port) {
-            load.waiting += 1;
+        };
+        if !waited {
+            self.weigh(port, |load| load.waiting += 1);
         }
     }
 
     /// It waits no more.
     pub fn stop_waiting(&mut self, port: PortId, learn: Learn, who: EndpointId) {
-        let waited = match learn {
-            Learn::Never => false,
-            Learn::From(ip) => {
-                let waited = self.waiting.get(&(port, ip)) == Some(&who);
-                if waited {
-                    self.waiting.remove(&(port, ip));
-                }
-                waited
+        match learn {
+            Learn::From(ip) if self.waiting.get(&(port, ip)) == Some(&who) => {
+                self.set_waiting((port, ip), None);
             }
-            Learn::Anywhere => {
-                self.load_mut(port).is_some_and(|load| load.anywhere.take_if(|other| *other == who).is_some())
+            Learn::Anywhere if self.load(port).is_some_and(|load| load.anywhere == Some(who)) => {
+                self.weigh(port, |load| load.anywhere = None);
             }
-        };
-        if waited && let Some(load) = self.load_mut(port) {
-            load.waiting = load.waiting.saturating_sub(1);
+            _ => return,
         }
+        self.weigh(port, |load| load.waiting = load.waiting.saturating_sub(1));
     }
 
     /// Triples that are live, waiting, former.
     pub fn sizes(&self) -> (usize, usize, usize) {
         let waiting = self.loads.iter().map(|load| load.waiting as usize).sum();
-        let former = self.triples.values().filter(|holder| matches!(holder, Holder::Former { .. })).count();
+        let former = self.triples.values().filter(|holder| matches!(holder, Holder::Former(_))).count();
         (self.triples.len() - former, waiting, former)
     }
 }

@@ -303,7 +303,7 @@ fn the_last_port_of_an_address_is_left_for_who_answers() {
     bench.open("198.51.100.2", Signalled { remote: Remote::Unknown, ..behind("198.51.100.2") }).unwrap();
     // The first answers: it is waited for already, and its caller has a port as well, if not the one it had in mind.
     bench.streams.signal(bench.now, first, behind(nat)).unwrap();
-    if !bench.streams.may_signal(caller, &behind(nat)) {
+    if bench.streams.signal(bench.now, caller, behind(nat)).is_err() {
         bench.open(nat, behind(nat)).unwrap();
     }
     // One port alone is not kept back.

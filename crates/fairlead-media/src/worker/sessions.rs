@@ -1,40 +1,41 @@
 //! The sessions of a worker: streams opened, changed and closed, all or nothing.
 
 use std::collections::hash_map::Entry;
+use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use fairlead_model::id::Side;
 use fairlead_model::relay::{SessionRef, SessionStatistics};
-use rtp::{EndpointId, NoPort, PortId};
+use rtp::{EndpointId, NoPort, PortId, Signalled, Streams};
 
 use super::Worker;
+use crate::ports::PortPair;
 use crate::session::{
-    Change, NotChanged, OpenSide, OpenStream, SIDES, Session, Stream, StreamChange, StreamPorts, at,
-    statistics_of,
+    Change, NotChanged, OpenSide, SIDES, Session, Stream, StreamChange, StreamPorts, at, statistics_of,
 };
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Opened {
-    end: Option<EndpointId>,
-}
+/// The ends of a stream (A, B) that a change has opened.
+type Opened = [Option<EndpointId>; 2];
 
 impl Worker {
     /// Makes a change, or none of it.
     pub(super) fn change(&mut self, change: Change) -> Result<Vec<StreamPorts>, NotChanged> {
         let now = Instant::now();
+        let mut new = false;
         if let Entry::Vacant(vacant) = self.sessions.entry(change.session) {
             if !change.opens {
                 return Err(NotChanged::Unknown);
             }
             vacant.insert(Session { began: now, since: now, streams: Vec::new(), silence: [None; 2] });
+            new = true;
         }
-        let planned = self.plan(now, &change);
+        let planned = self.place(now, &change);
         let Some(session) = self.sessions.get_mut(&change.session) else { return Err(NotChanged::Unknown) };
         let opened = match planned {
             Ok(opened) => opened,
             Err(NoPort) => {
-                if session.streams.is_empty() {
+                if new {
                     self.sessions.remove(&change.session);
                 }
                 return Err(NotChanged::NoPort);
@@ -51,23 +52,14 @@ impl Worker {
                 StreamChange::Keep => {}
                 StreamChange::Close => closing.extend(slot.take().into_iter().flat_map(|stream| stream.ends)),
                 StreamChange::Open(open) => {
-                    let ends = opened.map(|opened| opened.end);
                     let known = slot.take();
                     let old = known.as_ref().map(|stream| stream.ends);
-                    let end = |at: usize| ends[at].or(old.map(|old| old[at]));
+                    let end = |at: usize| opened[at].or(old.map(|old| old[at]));
                     let (Some(a), Some(b)) = (end(0), end(1)) else { continue };
                     closing.extend(old.into_iter().flatten().filter(|end| *end != a && *end != b));
                     let advertised = [open.sides[0].advertise, open.sides[1].advertise];
                     *slot = Some(Stream { media: open.media.clone(), ends: [a, b], advertised });
                     self.streams.join(a, b);
-                    if open.update && old.is_some() {
-                        for (end, side) in [a, b].into_iter().zip(&open.sides) {
-                            // It was asked for in `plan`, and nothing has happened since.
-                            if let Err(taken) = self.streams.signal(now, end, side.signalled.clone()) {
-                                tracing::error!(%taken, "an end did not take what it had agreed to");
-                            }
-                        }
-                    }
                 }
             }
         }
@@ -88,85 +80,33 @@ impl Worker {
             .collect())
     }
 
-    /// Opens the ends that are needed and asks whether the others can be changed. On failure nothing is left of it.
-    fn plan(&mut self, now: Instant, change: &Change) -> Result<Vec<[Opened; 2]>, NoPort> {
-        let mut opened: Vec<[Opened; 2]> = Vec::with_capacity(change.streams.len());
-        let mut told = Vec::new();
-        let mut failed = false;
-        for (index, wanted) in change.streams.iter().enumerate() {
-            let mut ends = [Opened::default(); 2];
-            if let StreamChange::Open(open) = wanted
-                && !failed
-            {
-                failed = self.plan_stream(now, change, index, open, &mut ends, &mut told).is_err();
+    /// Moves the ends that are there and opens those that are needed. On failure nothing is left of it.
+    fn place(&mut self, now: Instant, change: &Change) -> Result<Vec<Opened>, NoPort> {
+        let known: Vec<Option<[EndpointId; 2]>> = (0..change.streams.len())
+            .map(|index| Some(self.sessions.get(&change.session)?.streams.get(index)?.as_ref()?.ends))
+            .collect();
+        let (ports, by_bind) = (&self.ports, &self.by_bind);
+        self.streams.all_or_nothing(|streams| {
+            // One that has been told its port could not find another: it would not know of it.
+            let mut said = said_of(change, &known, change.told.other());
+            let told = said.len();
+            said.extend(said_of(change, &known, change.told));
+            let bound: Vec<EndpointId> = said.iter().take(told).map(|(end, _)| *end).collect();
+            let homeless = streams.signal_all(now, said);
+            if homeless.iter().any(|end| bound.contains(end)) {
+                return Err(NoPort);
             }
-            opened.push(ends);
-        }
-        if failed {
-            for end in opened.iter().flatten().filter_map(|opened| opened.end) {
-                self.streams.close(now, end);
-            }
-            for end in told {
-                self.streams.untell(end);
-            }
-            return Err(NoPort);
-        }
-        Ok(opened)
-    }
-
-    fn plan_stream(
-        &mut self,
-        now: Instant,
-        change: &Change,
-        index: usize,
-        open: &OpenStream,
-        ends: &mut [Opened; 2],
-        told: &mut Vec<EndpointId>,
-    ) -> Result<(), NoPort> {
-        let known = self
-            .sessions
-            .get(&change.session)
-            .and_then(|session| session.streams.get(index))
-            .and_then(|stream| stream.as_ref())
-            .map(|stream| stream.ends);
-        for side in SIDES {
-            let (place, wanted) = (at(side), &open.sides[at(side)]);
-            let stays = match known {
-                None => false,
-                Some(_) if !open.update => true,
-                // It begins to wait at once, so that no other stream of this change takes its place.
-                Some(known) if self.streams.is_untold(known[place]) => {
-                    let waits = self.streams.signal(now, known[place], wanted.signalled.clone()).is_ok();
-                    told.extend(waits.then_some(known[place]));
-                    waits
+            let mut opened = vec![Opened::default(); change.streams.len()];
+            for ((wanted, known), opened) in change.streams.iter().zip(&known).zip(&mut opened) {
+                let StreamChange::Open(open) = wanted else { continue };
+                for ((side, opened), place) in open.sides.iter().zip(opened).zip(0..) {
+                    if known.is_none_or(|ends: [EndpointId; 2]| homeless.contains(&ends[place])) {
+                        *opened = Some(open_end(now, streams, ports, by_bind, side)?);
+                    }
                 }
-                Some(known) => self.streams.may_signal(known[place], &wanted.signalled),
-            };
-            if !stays {
-                if known.is_some() && side != change.told {
-                    // It has been told its port; another one it would not know.
-                    return Err(NoPort);
-                }
-                ends[place].end = Some(self.open(now, wanted)?);
             }
-        }
-        Ok(())
-    }
-
-    fn open(&mut self, now: Instant, side: &OpenSide) -> Result<EndpointId, NoPort> {
-        let ports = self.by_bind.get(side.bind).ok_or(NoPort)?;
-        match side.not {
-            None => self.streams.open(now, ports, side.near, side.signalled.clone()),
-            Some(number) => {
-                let is_other = |port: &PortId| {
-                    self.ports
-                        .get(port.0 as usize)
-                        .is_some_and(|pair| pair.port != number && pair.port + 1 != number)
-                };
-                let ports: Vec<PortId> = ports.iter().copied().filter(is_other).collect();
-                self.streams.open(now, &ports, side.near, side.signalled.clone())
-            }
-        }
+            Ok(opened)
+        })
     }
 
     /// Ends a session and says what it was.
@@ -213,4 +153,36 @@ impl Worker {
                 })
         })
     }
+}
+
+/// What a change says to the ends of one side that are there.
+fn said_of(change: &Change, known: &[Option<[EndpointId; 2]>], side: Side) -> Vec<(EndpointId, Signalled)> {
+    let streams = change.streams.iter().zip(known);
+    streams
+        .filter_map(|(wanted, known)| match wanted {
+            StreamChange::Open(open) if open.update => {
+                Some((known.as_ref()?[at(side)], open.sides[at(side)].signalled.clone()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Opens an end on a port of its bound address.
+fn open_end(
+    now: Instant,
+    streams: &mut Streams<RandomState>,
+    pairs: &[PortPair],
+    by_bind: &[Vec<PortId>],
+    side: &OpenSide,
+) -> Result<EndpointId, NoPort> {
+    let ports = by_bind.get(side.bind).ok_or(NoPort)?;
+    let Some(number) = side.not else {
+        return streams.open(now, ports, side.near, side.signalled.clone());
+    };
+    let is_other = |port: &PortId| {
+        pairs.get(port.0 as usize).is_some_and(|pair| pair.port != number && pair.port + 1 != number)
+    };
+    let ports: Vec<PortId> = ports.iter().copied().filter(is_other).collect();
+    streams.open(now, &ports, side.near, side.signalled.clone())
 }

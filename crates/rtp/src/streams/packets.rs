@@ -8,7 +8,7 @@ use super::{Dropped, Streams, Verdict};
 use crate::endpoint::{Learn, Source};
 use crate::flow::Flow;
 use crate::header::{Header, Kind};
-use crate::table::{EndpointId, Holder, PortId};
+use crate::table::{EndpointId, Former, Holder, PortId};
 
 impl<S: BuildHasher + Clone> Streams<S> {
     /// A datagram came to the RTP half of a port, or with `rtcp` to its RTCP half.
@@ -28,8 +28,8 @@ impl<S: BuildHasher + Clone> Streams<S> {
             };
         }
         match self.table.holder(port, from) {
-            Some(Holder::Live(id)) => self.expected(now, id, from, kind, packet),
-            Some(Holder::Former { .. }) => Verdict::Drop(Dropped::Former),
+            Some(Holder::Live { who, before }) => self.expected(now, (who, before), from, kind, packet),
+            Some(Holder::Former(_)) => Verdict::Drop(Dropped::Former),
             None => self.stranger(now, port, from, kind, packet),
         }
     }
@@ -38,7 +38,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
     fn expected(
         &mut self,
         now: Instant,
-        id: EndpointId,
+        (id, before): (EndpointId, Option<Former>),
         from: SocketAddr,
         kind: Kind,
         packet: &[u8],
@@ -47,13 +47,9 @@ impl<S: BuildHasher + Clone> Streams<S> {
         endpoint.rtp_flow.heard(now);
         match kind {
             Kind::Rtp(header) => {
-                if let Some((ssrc, until)) = endpoint.barred {
-                    if until <= now {
-                        endpoint.barred = None;
-                    } else if ssrc == header.ssrc {
-                        endpoint.counters.dropped += 1;
-                        return Verdict::Drop(Dropped::Former);
-                    }
+                if before.is_some_and(|former| former.ssrc == Some(header.ssrc) && former.until > now) {
+                    endpoint.counters.dropped += 1;
+                    return Verdict::Drop(Dropped::Former);
                 }
                 if endpoint.source == Source::Waiting {
                     self.lock(now, id, from);
@@ -128,7 +124,6 @@ impl<S: BuildHasher + Clone> Streams<S> {
 
     /// From now on this source and no other, until signalling moves it.
     fn lock(&mut self, now: Instant, id: EndpointId, from: SocketAddr) {
-        let until = now + self.settings.former;
         let Some(endpoint) =
             self.slots.get_mut(id.index as usize).and_then(|slot| slot.endpoint.as_deref_mut())
         else {
@@ -138,19 +133,16 @@ impl<S: BuildHasher + Clone> Streams<S> {
         self.table.stop_waiting(port, endpoint.signalled.learn, id);
         match endpoint.was.take() {
             Some(old) if old != from => {
-                self.table.retire(until, port, old, id, endpoint.counters.reception.ssrc());
+                self.table.retire(now, port, old, id, endpoint.counters.reception.ssrc());
             }
             Some(_) => {}
             None => {
                 if let Some(other) = endpoint.address.filter(|&address| address != from) {
-                    self.table.release(port, other, id);
+                    self.table.release(now, port, other, id);
                 }
             }
         }
-        // A barred SSRC stays barred: locking to the address that signalling gave claims nothing new.
-        if self.table.holder(port, from) != Some(Holder::Live(id)) {
-            self.table.claim(now, port, from, id);
-        }
+        self.table.claim(now, port, from, id);
         if let Some(near) = endpoint.near.take() {
             self.table.not_near(port, near);
         }

@@ -23,9 +23,11 @@ impl<S: BuildHasher + Clone> Streams<S> {
             && rtcp != Some(before)
             && self.rtcp.get(&(port, before)) == Some(&id)
         {
+            self.note_rtcp((port, before));
             self.rtcp.remove(&(port, before));
         }
         if let Some(address) = rtcp {
+            self.note_rtcp((port, address));
             self.rtcp.entry((port, address)).or_insert(id);
         }
     }

@@ -1,0 +1,111 @@
+//! Phones of one NAT whose streams share a port, and move.
+
+#![allow(clippy::unwrap_used)] // a test that unwraps fails as it should
+
+mod common;
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use common::{Phone, Scene, at, config, order, sdp};
+use fairlead_media::Config;
+use fairlead_model::id::Side;
+use fairlead_model::relay::{RelayOrder, RelayRefused, SessionRef};
+
+const NAT: &str = "127.0.0.1:0";
+
+/// Audio and video of the phones A and B.
+struct Video {
+    scene: Scene,
+    session: SessionRef,
+    a: [Phone; 2],
+    b: [Phone; 2],
+    /// Where A and B were told to send to.
+    for_a: Vec<SocketAddr>,
+    for_b: Vec<SocketAddr>,
+}
+
+fn ports(body: &[u8]) -> Vec<SocketAddr> {
+    let description = sdp::Description::parse(body).unwrap();
+    description.streams().iter().map(|stream| stream.rtp().unwrap()).collect()
+}
+
+fn both(audio: SocketAddr, video: u16, more: &str) -> Bytes {
+    sdp(audio, &format!("{more}m=video {video} RTP/AVP 0\r\n"))
+}
+
+impl Video {
+    /// A, behind a NAT, has its audio and its video on one port, and both are heard.
+    async fn new(bind: &str) -> Self {
+        let mut scene = Scene::new(&Config { workers: 1, ..config(bind, 20_000, 4) });
+        let a = [Phone::behind_nat(NAT), Phone::behind_nat(NAT)];
+        let b = [Phone::new("127.0.0.2:0"), Phone::new("127.0.0.2:0")];
+        let (session, for_a, _) = scene.call(&a[0], &b[0]).await.unwrap();
+        let mut call = Video { scene, session, a, b, for_a: vec![for_a], for_b: Vec::new() };
+        call.hear(0);
+        // B asks for video as well.
+        let offered = call.offers(Side::B, &call.said_by_b("")).await;
+        let answered = call.answers(Side::A, &both(call.a[0].says, 4_002, "")).await.unwrap();
+        (call.for_a, call.for_b) = (ports(&offered), ports(&answered));
+        call.hear(0);
+        call.hear(1);
+        assert_eq!(call.for_a[0], call.for_a[1], "both on one port");
+        call
+    }
+
+    fn said_by_b(&self, more: &str) -> Bytes {
+        both(self.b[0].says, self.b[1].says.port(), more)
+    }
+
+    async fn offers(&self, from: Side, sdp: &Bytes) -> Bytes {
+        self.scene.offer(order(self.session, from, sdp, &self.a[0], &self.b[0])).await.unwrap().sdp
+    }
+
+    async fn answers(&self, from: Side, sdp: &Bytes) -> Result<Bytes, RelayRefused> {
+        let answered = self.scene.answer(order(self.session, from, sdp, &self.a[0], &self.b[0])).await;
+        answered.map(|described| described.sdp)
+    }
+
+    /// What A sends in a stream reaches B, and what B sends in it A.
+    fn hear(&mut self, stream: usize) {
+        let (a, b) = (&mut self.a[stream], &mut self.b[stream]);
+        a.send(self.for_a[stream]);
+        a.send(self.for_a[stream]);
+        assert!(hears(b, a), "B, stream {stream}");
+        if let Some(&to) = self.for_b.get(stream) {
+            b.send(to);
+            assert!(hears(a, b), "A, stream {stream}");
+        }
+    }
+}
+
+/// The last packet of another phone reaches it; those before it may still lie there.
+fn hears(phone: &Phone, other: &Phone) -> bool {
+    let last = (other.ssrc, other.sequence);
+    std::iter::from_fn(|| phone.hear()).any(|(ssrc, sequence, _)| (ssrc, sequence) == last)
+}
+
+#[tokio::test]
+async fn when_audio_and_video_of_one_port_both_move_each_is_told_a_port_of_its_own() {
+    let mut call = Video::new("127.0.30.33").await;
+    call.a = [Phone::behind_nat(NAT), Phone::behind_nat(NAT)];
+    call.offers(Side::A, &both(at("10.9.8.99:4000"), 4_002, "")).await;
+    call.for_a = ports(&call.answers(Side::B, &call.said_by_b("")).await.unwrap());
+    assert_ne!(call.for_a[0], call.for_a[1], "both are waited for from one address");
+    call.hear(0);
+    call.hear(1);
+}
+
+#[tokio::test]
+async fn an_answer_by_which_both_move_is_refused_and_leaves_both_where_they_were() {
+    let mut call = Video::new("127.0.30.34").await;
+    call.offers(Side::B, &call.said_by_b("a=ptime:20\r\n")).await;
+    let refused = call.answers(Side::A, &both(at("10.9.8.99:4000"), 4_002, "")).await;
+    assert_eq!(refused, Err(RelayRefused::NoPort), "A has been told one port for both");
+    call.hear(0);
+    call.hear(1);
+    call.scene.order(RelayOrder::Withdraw(call.session)).await.unwrap();
+    call.hear(0);
+    call.hear(1);
+    call.scene.delete(call.session).await.unwrap();
+}

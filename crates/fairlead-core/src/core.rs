@@ -192,8 +192,8 @@ struct Server {
     call: Option<CallRef>,
     /// On which leg of it.
     leg: LegRef,
-    /// Cancelled before the registrar answered.
-    cancelled: bool,
+    /// What cancelled it before the registrar answered.
+    cancelled: Option<Bytes>,
     /// Key of the table of requests that could come again by another path (RFC 3261 §8.2.2.2).
     merged: Option<u64>,
 }

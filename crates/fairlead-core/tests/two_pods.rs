@@ -102,6 +102,27 @@ fn a_first_invite_and_its_cancel_at_the_other_pod_find_their_call() {
     two.quiet();
 }
 
+/// The registrar has not said yet whose the INVITE is that came again, when its CANCEL comes.
+#[test]
+fn a_cancel_that_is_quicker_than_the_registrar_reaches_who_has_the_call() {
+    let mut two = two();
+    two.sim.node::<Edge>(two.edge).trust(&["198.51.100.9/32"]);
+    two.sim.node::<Phone>(two.bob).set_incoming(Incoming::Ring);
+    let zoe = two.sim.add(&[ip(ZOE)], Wire::default());
+    two.sim.tell(zoe, |zoe: &mut Wire, _| zoe.say(ZOE, EDGE, INVITE));
+    two.sim.run_for(ms(300));
+    two.sim.node::<Edge>(two.edge).delay = ms(50);
+    let cancel = INVITE.replace("INVITE", "CANCEL").replace("Contact: <sip:zoe@198.51.100.9:5060>\n", "");
+    for text in [INVITE.to_owned(), cancel] {
+        two.sim.tell(zoe, move |zoe: &mut Wire, _| zoe.say(ZOE, POD_B, &text));
+    }
+    two.sim.run_for(ms(500));
+    let statuses = two.sim.node::<Wire>(zoe).statuses();
+    assert!(statuses.contains(&487) && statuses.contains(&200), "{statuses:?}");
+    assert!(two.sim.node::<Phone>(two.bob).heard().contains(&Heard::Request(Method::Cancel)));
+    assert_eq!(two.sim.node::<Phone>(two.bob).live_calls(), 0);
+}
+
 #[test]
 fn a_cancel_that_nobody_knows_is_481() {
     let mut two = two();

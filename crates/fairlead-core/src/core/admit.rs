@@ -137,7 +137,7 @@ impl Core {
     }
 
     fn admit_answered(&mut self, server: u64, call: CallRef, answer: Result<Answer, AskFailed>, now: Now) {
-        let cancelled = self.servers.get(&server).is_none_or(|known| known.cancelled);
+        let cancelled = self.servers.get(&server).is_none_or(|known| known.cancelled.is_some());
         match answer {
             Ok(Answer::Admitted(admitted)) if cancelled || admitted.targets.is_empty() => {
                 self.tell(Ask::Release { call });
@@ -167,16 +167,24 @@ impl Core {
     /// another way). The request is passed on, and nothing is kept of it here.
     fn owned_elsewhere(&mut self, server: u64, pod: PodRef, call: CallRef, now: Now) {
         let Some(known) = self.servers.get(&server) else { return };
-        let crossed = known.flow.pod != self.identity.pod;
+        let (flow, transaction) = (known.flow, known.transaction);
+        let (crossed, cancelled) = (flow.pod != self.identity.pod, known.cancelled.clone());
         let mine = pod == self.identity.pod && call.shard.0 == self.identity.shard;
         if mine {
             // §8.2.2.2: it came by two ways and was answered on the other.
             return self.refuse(server, Refused::new(482, "Merged Request", "merged"), now);
         }
+        if let Some(message) = cancelled {
+            // Its caller has its 487 from here; whoever has the call is to hear that it is not wanted.
+            if !crossed || pod == self.identity.pod {
+                let shard = Some(call.shard.0);
+                self.outputs.push_back(Output::Forward { pod, shard, message, flow, report: None });
+            }
+            return;
+        }
         if crossed && pod != self.identity.pod {
             // It was passed on to two pods, since the first one did not say in time that it has it. Its owner answers: the
             // caller would take a 482 for the answer to a call that rings there.
-            let transaction = known.transaction;
             self.event(Event::Dropped { reason: "owned_elsewhere" });
             return self.forget_server(server, transaction);
         }

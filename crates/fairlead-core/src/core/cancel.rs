@@ -49,9 +49,9 @@ impl Core {
             Some(call) if self.calls.contains_key(&call) => {
                 self.with_call(call, now, |call, now| call.cancel(reference, cancel, now));
             }
-            Some(_) if !known.cancelled => {
+            Some(_) if known.cancelled.is_none() => {
                 // The registrar has not answered yet; its answer finds nobody.
-                known.cancelled = true;
+                known.cancelled = Some(cancel.bytes().clone());
                 let (request, flow, forced) = (known.request.clone(), known.flow, known.forced);
                 let message =
                     self.answer(&request, &flow, forced, 487, "Request Terminated", Kind::Answer).finish();

@@ -142,7 +142,7 @@ impl Core {
                         forced,
                         call: None,
                         leg: LegRef::A,
-                        cancelled: false,
+                        cancelled: None,
                         merged: None,
                     },
                 );

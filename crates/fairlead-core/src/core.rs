@@ -16,7 +16,7 @@
 //! * [`keep_open`]: flows behind a Service
 //! * [`lost`]: what could not leave because its flow is gone; [`hold`]: where it waits for another; [`heard`]: what ends that;
 //!   [`unbound`]: the same of a trunk
-//! * [`ending`]: how a shard ends; [`pass_on`]: new calls while it drains
+//! * [`ending`]: how a shard ends; [`pass_on`]: new calls while it drains; [`crossed`]: what another pod has, should that end
 //! * [`qualify`], [`checkpoint`], [`operator`]
 
 use std::collections::{HashMap, VecDeque};
@@ -50,6 +50,7 @@ mod cancel;
 mod challenge;
 mod checkpoint;
 mod checks;
+mod crossed;
 mod dialog_requests;
 mod drive;
 mod ending;
@@ -138,6 +139,7 @@ pub struct Core {
     gone: flows::Gone,
     strays: stray::Strays,
     passed_on: pass_on::PassedOn,
+    crossed: crossed::Crossed,
     holding: HashMap<u64, hold::Holding>,
     untold: HashMap<u64, tell::Told>,
     timers: Timers<Timer>,
@@ -234,6 +236,8 @@ enum Asked {
     Register { server: u64 },
     Admit { server: u64, call: CallRef },
     Owner { server: u64 },
+    OwnerOf(Box<crossed::Crossing>),
+    Disowned(Box<crossed::Crossing>),
     Occupy { call: CallRef, attempt: AttemptRef },
     Locate { call: CallRef, ticket: Ticket, leg: LegRef },
     Held { number: u64 },
@@ -263,6 +267,7 @@ enum Timer {
     Qualify(u64),
     Renew,
     KeepOpen,
+    Owners,
     TellAgain(u64),
     Checkpoint(CallRef),
     Hold(u64),
@@ -306,6 +311,7 @@ impl Core {
             gone: flows::Gone::default(),
             strays: stray::Strays::default(),
             passed_on: pass_on::PassedOn::default(),
+            crossed: crossed::Crossed::default(),
             holding: HashMap::new(),
             untold: HashMap::new(),
             timers: Timers::default(),
@@ -348,7 +354,7 @@ impl Core {
                 });
             }
             Input::Resolved { resolve, addresses } => self.resolved(resolve, addresses, now),
-            Input::Briefed(briefing) => self.brief(&briefing),
+            Input::Briefed(briefing) => self.brief(&briefing, now),
             Input::Command(Command::HangUp { call }) => {
                 self.with_call(call, now, |call, now| call.end_by(EndedBy::Operator, now));
             }
@@ -395,6 +401,7 @@ impl Core {
                 Timer::Qualify(number) => self.qualify_due(number, now),
                 Timer::Renew => self.renew(now),
                 Timer::KeepOpen => self.keep_due(now),
+                Timer::Owners => self.look_for_owners(now),
                 Timer::TellAgain(number) => self.tell_again(number),
                 Timer::Checkpoint(call) => self.confirmed(call, now),
                 Timer::Hold(number) => self.look_again(number, now),
@@ -405,11 +412,12 @@ impl Core {
 
     /// Keys, members, `[general]`. Whoever holds the stream leaves out older ones: each registrar counts by itself, so
     /// that here a lower number may well be the newer briefing, of another registrar.
-    fn brief(&mut self, briefing: &Arc<Briefing>) {
+    fn brief(&mut self, briefing: &Arc<Briefing>, now: Now) {
         self.briefed = true;
         if self.router.brief(briefing) {
             // Pods came or went: packets of phones may arrive at others than before.
             self.sources.forget_all();
+            self.look_for_owners_soon(now);
         }
         // A registrar that was not told yet (its store is empty) knows less than we do.
         if !briefing.surroundings.sip.is_empty() {

@@ -104,6 +104,8 @@ impl Core {
             },
             Some(Asked::Admit { server, call }) => self.admit_answered(server, call, answer, now),
             Some(Asked::Owner { server }) => self.owner_answered(server, answer, now),
+            Some(Asked::OwnerOf(crossing)) => self.owner_of(*crossing, answer, now),
+            Some(Asked::Disowned(crossing)) => self.disowned(*crossing, answer, now),
             Some(Asked::Occupy { call, attempt }) => self.occupy_answered(call, attempt, answer, now),
             Some(Asked::Locate { call, ticket, leg }) => {
                 let hop = match answer {
@@ -167,7 +169,7 @@ impl Core {
     /// another way). The request is passed on, and nothing is kept of it here.
     fn owned_elsewhere(&mut self, server: u64, pod: PodRef, call: CallRef, now: Now) {
         let Some(known) = self.servers.get(&server) else { return };
-        let (flow, transaction) = (known.flow, known.transaction);
+        let (request, flow, transaction) = (known.request.clone(), known.flow, known.transaction);
         let (crossed, cancelled) = (flow.pod != self.identity.pod, known.cancelled.clone());
         let mine = pod == self.identity.pod && call.shard.0 == self.identity.shard;
         if mine {
@@ -181,6 +183,9 @@ impl Core {
                 self.outputs.push_back(Output::Forward { pod, shard, message, flow, report: None });
             }
             return;
+        }
+        if pod != self.identity.pod {
+            self.keep_crossed(&request, flow, pod, now);
         }
         if crossed && pod != self.identity.pod {
             // It was passed on to two pods, since the first one did not say in time that it has it. Its owner answers: the

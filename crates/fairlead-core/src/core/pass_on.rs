@@ -184,6 +184,10 @@ impl Core {
     pub(super) fn was_passed_on(&mut self, send: SendRef, failed: Option<SendFailed>, now: Now) {
         let Some(one) = self.passed_on.trying.end(send) else { return };
         if failed.is_none() {
+            self.keep_crossed(&one.message, one.flow, one.taker, now);
+            if one.cancelled {
+                self.cancel_crossed(&one.message);
+            }
             return;
         }
         let call = self.passed_name(&one.message);
@@ -207,6 +211,12 @@ impl Core {
             }
         };
         self.refuse_stateless(&one.message, &one.flow, refused);
+    }
+
+    /// Nobody has this call any more, and nothing is waited for.
+    pub(super) fn passed_is_over(&mut self, message: &Message) {
+        let call = self.passed_name(message);
+        self.passed_on.forget(call);
     }
 
     /// An ACK came by: the INVITE that it is for is settled.

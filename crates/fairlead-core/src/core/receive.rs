@@ -18,6 +18,7 @@ impl Core {
             self.note_source(&flow, now);
         }
         self.note_settled(&message, &flow);
+        self.note_crossed(&message);
         if let Some((pod, shard)) = self.somebody_elses(&message, &flow, now) {
             if pod != self.identity.pod && self.is_of_new_call(&message, &flow) {
                 return self.pass_on(pod, message, flow, now);

@@ -109,3 +109,42 @@ async fn an_answer_by_which_both_move_is_refused_and_leaves_both_where_they_were
     call.hear(1);
     call.scene.delete(call.session).await.unwrap();
 }
+
+/// A call of a phone behind a NAT: audio only.
+async fn audio(bind: &str) -> (Scene, SessionRef, [Phone; 2], [SocketAddr; 2]) {
+    let mut scene = Scene::new(&Config { workers: 1, ..config(bind, 20_000, 4) });
+    let (mut a, b) = (Phone::behind_nat(NAT), Phone::new("127.0.0.2:0"));
+    let (session, for_a, for_b) = scene.call(&a, &b).await.unwrap();
+    a.send(for_a);
+    a.send(for_a);
+    assert!(hears(&b, &a));
+    (scene, session, [a, b], [for_a, for_b])
+}
+
+#[tokio::test]
+async fn a_hold_in_any_style_by_either_side_keeps_the_place_where_a_phone_is_heard() {
+    let (scene, session, [mut a, mut b], [for_a, for_b]) = audio("127.0.30.35").await;
+    let (zero, other) = (at("0.0.0.0:4000"), at("10.9.8.7:9"));
+    for held in [
+        sdp(a.says, "a=inactive\r\n"),
+        sdp(zero, ""),
+        sdp(zero, "a=inactive\r\n"),
+        sdp(other, "a=inactive\r\n"),
+    ] {
+        let text = String::from_utf8_lossy(&held).into_owned();
+        let resumed = a.sdp();
+        for said_by_a in [held, resumed] {
+            // A asks, and then A answers.
+            scene.offer(order(session, Side::A, &said_by_a, &a, &b)).await.unwrap();
+            scene.answer(order(session, Side::B, &sdp(b.says, ""), &a, &b)).await.unwrap();
+            scene.offer(order(session, Side::B, &b.sdp(), &a, &b)).await.unwrap();
+            scene.answer(order(session, Side::A, &said_by_a, &a, &b)).await.unwrap();
+            a.send(for_a);
+            assert!(hears(&b, &a), "{text}");
+            let remote = scene.query(session).await.streams[0].remote;
+            assert_eq!(remote, Some(a.socket.local_addr().unwrap()), "{text}");
+        }
+        b.send(for_b);
+        assert!(hears(&a, &b), "{text}");
+    }
+}

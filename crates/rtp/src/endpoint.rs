@@ -21,6 +21,17 @@ pub enum Learn {
     Anywhere,
 }
 
+impl Learn {
+    /// RTP from there may be learned.
+    pub(crate) fn covers(self, from: IpAddr) -> bool {
+        match self {
+            Learn::Never => false,
+            Learn::From(ip) => ip == from,
+            Learn::Anywhere => true,
+        }
+    }
+}
+
 /// What signalling says about where RTP goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Remote {
@@ -120,9 +131,16 @@ pub(crate) struct Endpoint {
     pub near: Option<IpAddr>,
     /// The last address that signalling gave, through times of [`Remote::Zero`].
     pub address: Option<SocketAddr>,
-    /// It waits once more, and this is where it was before: spoken to, and believed at once, until it comes from
-    /// somewhere else.
-    pub was: Option<SocketAddr>,
+    pub was: Option<Was>,
+}
+
+/// Where a side was that waits once more: believed at once, and spoken to, until it comes from somewhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Was {
+    pub address: SocketAddr,
+    /// Signalling has moved it: what comes from there until then may have been on its way before, and does not end the
+    /// waiting. `None`: it says the same address as ever.
+    pub moved: Option<Instant>,
 }
 
 impl Remote {
@@ -140,14 +158,19 @@ impl Endpoint {
     pub fn source(&self) -> Option<SocketAddr> {
         match self.source {
             Source::Locked(address) => Some(address),
-            Source::Waiting => self.was,
+            Source::Waiting => self.was.map(|was| was.address),
             Source::Pending => None,
         }
     }
 
     /// The address whose flow is kept alive. RFC 6263 §3: also while nothing is sent, by whatever means that was said.
     pub fn kept(&self) -> Option<SocketAddr> {
-        self.source().or_else(|| self.destination())
+        self.destination().or_else(|| self.source())
+    }
+
+    /// What comes from there now may be what was sent before signalling moved it.
+    pub fn is_late(&self, now: Instant, from: SocketAddr) -> bool {
+        self.was.is_some_and(|was| was.address == from && was.moved.is_some_and(|until| now < until))
     }
 
     /// Where RTP for it goes.
@@ -155,7 +178,14 @@ impl Endpoint {
         match (self.signalled.remote, self.source) {
             (Remote::Zero, _) => None,
             (_, Source::Locked(address)) => Some(address),
-            (_, Source::Waiting) if self.was.is_some() => self.was,
+            // It has moved, and may well be where it says.
+            (Remote::At(said), Source::Waiting)
+                if self.signalled.learn == Learn::From(said.ip())
+                    && self.was.is_none_or(|was| was.moved.is_some()) =>
+            {
+                Some(said)
+            }
+            (_, Source::Waiting) if self.was.is_some() => self.was.map(|was| was.address),
             // Until it is heard, where it said it is; a private address behind a NAT hears nothing, as before.
             (Remote::At(address), Source::Waiting | Source::Pending) => Some(address),
             _ => None,
@@ -167,7 +197,7 @@ impl Endpoint {
         if self.rtcp_learned.is_some() || self.signalled.remote == Remote::Zero {
             return self.rtcp_learned.filter(|_| self.signalled.remote != Remote::Zero);
         }
-        match self.source() {
+        match self.kept() {
             // Learned elsewhere than signalled: the signalled RTCP address is as wrong as the RTP address was.
             Some(address) if Some(address) != self.address => {
                 address.port().checked_add(1).map(|port| SocketAddr::new(address.ip(), port))

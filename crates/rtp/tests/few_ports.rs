@@ -265,7 +265,9 @@ fn what_overtakes_the_answer_is_heard_and_goes_on_being_heard() {
     bench.streams.close(bench.now, other);
     let moved = Signalled { remote: Remote::At(at("10.0.0.10:4000")), ..behind(nat) };
     bench.streams.signal(bench.now, callee, moved).unwrap();
-    assert_eq!(bench.streams.source(callee), None);
+    bench.send(callee, "198.51.100.1:62000", &rtp(1, 5));
+    let second = bench.send(callee, "198.51.100.1:62000", &rtp(1, 6));
+    assert_eq!(second, bench.forward(caller, "192.0.2.2:5000"));
 }
 
 #[test]

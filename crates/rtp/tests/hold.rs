@@ -208,3 +208,26 @@ fn two_phones_that_may_come_from_anywhere_take_a_port_each_and_hear_each_other()
     assert!(matches!(last[0], Some(Verdict::Forward { to, .. }) if to == from_b), "{last:?}");
     assert!(matches!(last[1], Some(Verdict::Forward { to, .. }) if to == from_a), "{last:?}");
 }
+
+#[test]
+fn rfc_3264_8_4_one_that_is_not_to_speak_yet_keeps_the_place_where_it_is_waited_for() {
+    let mut streams = Streams::new(1, Settings::default(), RandomState::new());
+    let (now, port, near) = (Instant::now(), [PortId(0)], at(NAT).ip());
+    let rings = Signalled { remote: Remote::Unknown, ..phone() };
+    let a = streams.open(now, &port, near, rings).unwrap();
+    let b = streams.open(now, &port, at(TRUNK).ip(), signalled(TRUNK, Learn::Never)).unwrap();
+    streams.join(a, b);
+    // Its answer holds. It knows the port, and keeps its NAT open with RTP although it is not asked to.
+    streams.signal(now, a, Signalled { remote: Remote::Zero, ..phone() }).unwrap();
+    assert!(streams.open(now, &port, near, phone()).is_err(), "that RTP would be the next one's");
+    for sequence in 1..3 {
+        streams.packet(now, PortId(0), false, at(NAT), &rtp(7, sequence));
+    }
+    assert_eq!(streams.source(a), Some(at(NAT)));
+    streams.open(now, &port, near, phone()).unwrap();
+    // It goes on: heard at once where it is.
+    streams.signal(now, a, phone()).unwrap();
+    assert!(matches!(streams.packet(now, PortId(0), false, at(NAT), &rtp(7, 3)), Verdict::Forward { .. }));
+    let back = streams.packet(now, PortId(0), false, at(TRUNK), &rtp(8, 1));
+    assert!(matches!(back, Verdict::Forward { to, .. } if to == at(NAT)));
+}

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Dropped, Streams, Verdict};
-use crate::endpoint::{Learn, Source};
+use crate::endpoint::{Learn, Source, Was};
 use crate::flow::Flow;
 use crate::header::{Header, Kind};
 use crate::table::{EndpointId, Former, Holder, PortId};
@@ -29,6 +29,10 @@ impl<S: BuildHasher + Clone> Streams<S> {
         }
         match self.table.holder(port, from) {
             Some(Holder::Live { who, before }) => self.expected(now, (who, before), from, kind, packet),
+            // Its own, to which it may come back.
+            Some(Holder::Former(former)) if self.table.waiter(port, from.ip()) == Some(former.owner) => {
+                self.stranger(now, port, from, kind, packet)
+            }
             Some(Holder::Former(_)) => Verdict::Drop(Dropped::Former),
             None => self.stranger(now, port, from, kind, packet),
         }
@@ -44,14 +48,16 @@ impl<S: BuildHasher + Clone> Streams<S> {
         packet: &[u8],
     ) -> Verdict {
         let Some(endpoint) = self.endpoint_mut(id) else { return Verdict::Drop(Dropped::Elsewhere) };
-        endpoint.rtp_flow.heard(now);
+        if endpoint.kept() == Some(from) {
+            endpoint.rtp_flow.heard(now);
+        }
         match kind {
             Kind::Rtp(header) => {
                 if before.is_some_and(|former| former.ssrc == Some(header.ssrc) && former.until > now) {
                     endpoint.counters.dropped += 1;
                     return Verdict::Drop(Dropped::Former);
                 }
-                if endpoint.source == Source::Waiting {
+                if endpoint.source == Source::Waiting && !endpoint.is_late(now, from) {
                     self.lock(now, id, from);
                 }
                 self.forward(now, id, &header, packet.len())
@@ -99,7 +105,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
         endpoint.rtp_flow = Flow::default();
         endpoint.rtp_flow.heard(now);
         if let Source::Locked(old) = endpoint.source {
-            endpoint.was = Some(old);
+            endpoint.was = Some(Was { address: old, moved: None });
         }
         self.lock(now, id, from);
         self.forward(now, id, &header, packet.len())
@@ -131,16 +137,11 @@ impl<S: BuildHasher + Clone> Streams<S> {
         };
         let port = endpoint.port;
         self.table.stop_waiting(port, endpoint.signalled.learn, id);
-        match endpoint.was.take() {
-            Some(old) if old != from => {
-                self.table.retire(now, port, old, id, endpoint.counters.reception.ssrc());
-            }
-            Some(_) => {}
-            None => {
-                if let Some(other) = endpoint.address.filter(|&address| address != from) {
-                    self.table.release(now, port, other, id);
-                }
-            }
+        if let Some(old) = endpoint.was.take().map(|was| was.address).filter(|&old| old != from) {
+            self.table.retire(now, port, old, id, endpoint.counters.reception.ssrc());
+        }
+        if let Some(said) = endpoint.address.filter(|&said| said != from) {
+            self.table.release(now, port, said, id);
         }
         self.table.claim(now, port, from, id);
         if let Some(near) = endpoint.near.take() {

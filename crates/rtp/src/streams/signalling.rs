@@ -1,10 +1,11 @@
 //! What signalling says of sides that are there already, and what that does to their places.
 
 use std::hash::BuildHasher;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Streams;
-use crate::endpoint::{Endpoint, Learn, Remote, Signalled, Source};
+use crate::endpoint::{Endpoint, Learn, Remote, Signalled, Source, Was};
 use crate::flow::Flow;
 use crate::probation::Probation;
 use crate::table::{EndpointId, NoPort};
@@ -34,14 +35,16 @@ impl<S: BuildHasher + Clone> Streams<S> {
                 None => homeless.push(id),
                 Some(false) => stay.push((id, signalled)),
                 Some(true) => {
+                    let kept = self.endpoint(id).and_then(Endpoint::kept);
                     self.leave(now, id, &signalled);
-                    go.push((id, signalled));
+                    go.push((id, signalled, kept));
                 }
             }
         }
-        for (id, signalled) in go {
-            if self.settle(now, id, signalled).is_err() {
-                homeless.push(id);
+        for (id, signalled, kept) in go {
+            match self.settle(now, id, signalled) {
+                Ok(()) => self.begin_flows(id, kept),
+                Err(NoPort) => homeless.push(id),
             }
         }
         // Last, as these only may take a place.
@@ -51,31 +54,33 @@ impl<S: BuildHasher + Clone> Streams<S> {
         homeless
     }
 
-    /// It gives up where it is, but for what it is to have again.
+    /// It gives up where it is, but for what it is to have again. A place that was learned and that it may still come from
+    /// stays its own until it is heard elsewhere: it may have another socket, or only another description.
     fn leave(&mut self, now: Instant, id: EndpointId, signalled: &Signalled) {
+        let late = now + self.settings.former;
         let Some(endpoint) =
             self.slots.get_mut(id.index as usize).and_then(|slot| slot.endpoint.as_deref_mut())
         else {
             return;
         };
         let (port, address) = (endpoint.port, signalled.remote.address());
-        if let Some(old) = endpoint.source()
-            && Some(old) != address
-        {
+        let old = endpoint.source().filter(|&old| Some(old) != address);
+        let learned = endpoint.signalled.learn != Learn::Never && !signalled.untold;
+        let stays = old.filter(|old| learned && signalled.learn.covers(old.ip()));
+        if let Some(old) = old.filter(|_| stays.is_none()) {
             self.table.retire(now, port, old, id, endpoint.counters.reception.ssrc());
         }
-        if let Some(old) = endpoint.address.filter(|_| endpoint.source == Source::Waiting)
-            && Some(old) != address
+        if let Some(said) = endpoint.address.filter(|_| endpoint.source == Source::Waiting)
+            && Some(said) != address
+            && Some(said) != stays
         {
-            self.table.release(now, port, old, id);
+            self.table.release(now, port, said, id);
         }
         self.table.stop_waiting(port, endpoint.signalled.learn, id);
-        endpoint.was = None;
+        endpoint.was = stays.map(|address| Was { address, moved: Some(late) });
         endpoint.source = Source::Pending;
         endpoint.address = address.or(endpoint.address);
         endpoint.probation = Probation::default();
-        endpoint.rtp_flow = Flow::default();
-        endpoint.rtcp_flow = Flow::default();
     }
 
     /// It takes the place that signalling says, if nobody else has it.
@@ -108,11 +113,20 @@ impl<S: BuildHasher + Clone> Streams<S> {
         {
             self.table.not_near(port, near);
         }
-        let (before, rtcp) = (endpoint.rtcp_learned.take().or(endpoint.signalled.rtcp), signalled.rtcp);
+        let rtcp = signalled.rtcp;
         let replaced = std::mem::replace(&mut endpoint.signalled, signalled).rtcp;
         self.expect_rtcp(port, replaced, rtcp, id);
-        self.expect_rtcp(port, before, rtcp, id);
         Ok(())
+    }
+
+    /// What was known of its flows holds for where they went.
+    fn begin_flows(&mut self, id: EndpointId, kept: Option<SocketAddr>) {
+        let Some(endpoint) = self.endpoint_mut(id).filter(|endpoint| endpoint.kept() != kept) else { return };
+        endpoint.rtp_flow = Flow::default();
+        endpoint.rtcp_flow = Flow::default();
+        let (port, rtcp) = (endpoint.port, endpoint.signalled.rtcp);
+        let learned = endpoint.rtcp_learned.take();
+        self.expect_rtcp(port, learned, rtcp, id);
     }
 
     /// It stays where it is.
@@ -146,7 +160,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
         {
             self.table.wait(endpoint.port, learn, id);
             endpoint.probation = Probation::default();
-            endpoint.was = Some(address);
+            endpoint.was = Some(Was { address, moved: None });
             endpoint.source = Source::Waiting;
         }
     }

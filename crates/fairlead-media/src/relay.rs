@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use rtp::Settings;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tracing::Instrument;
 
 use crate::config::{Config, StartError};
 use crate::hairpin::{self, Arrival, Hairpin};
@@ -238,17 +239,10 @@ impl Relay {
 #[async_trait::async_trait]
 impl RelayPort for Relay {
     async fn order(&self, order: RelayOrder) -> Result<RelayReply, RelayRefused> {
-        let inner = &self.inner;
-        let (name, result) = match order {
-            RelayOrder::Offer(order) => ("offer", inner.offer(*order).await.map(RelayReply::Described)),
-            RelayOrder::Answer(order) => ("answer", inner.answer(*order).await.map(RelayReply::Described)),
-            RelayOrder::Withdraw(session) => ("withdraw", inner.withdraw(session).await),
-            RelayOrder::Delete(session) => ("delete", inner.delete(session).await),
-            RelayOrder::Query(session) => ("query", inner.query(session).await.map(RelayReply::Statistics)),
-            RelayOrder::Renew(sessions) => ("renew", Ok(inner.renew(sessions))),
-        };
-        inner.metrics.ordered(name, result.as_ref().map_or_else(word, |_| "done"));
-        result
+        let inner = self.inner.clone();
+        // Whoever gave it may stop waiting at any moment. Half done it would leave ports open that no order finds.
+        let carried_out = tokio::spawn(async move { inner.carry_out(order).await }.in_current_span());
+        carried_out.await.unwrap_or(Err(RelayRefused::Unreachable))
     }
 
     async fn watch(&self) -> Result<mpsc::Receiver<RelayEvent>, RelayRefused> {
@@ -276,17 +270,6 @@ impl SessionsPort for Relay {
         }
         all.sort_by_key(|(session, _)| *session);
         Ok(all)
-    }
-}
-
-/// The word of a refusal in metrics.
-fn word(refused: &RelayRefused) -> &'static str {
-    match refused {
-        RelayRefused::NoPort => "no_port",
-        RelayRefused::BadDescription(_) => "bad_description",
-        RelayRefused::UnknownSession => "unknown_session",
-        RelayRefused::Busy => "busy",
-        RelayRefused::Unreachable => "unreachable",
     }
 }
 

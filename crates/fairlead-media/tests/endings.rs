@@ -130,3 +130,24 @@ async fn a_relay_that_drains_takes_no_new_session_and_keeps_those_it_has() {
     scene.relay.end();
     assert_eq!(scene.metric(&drained("cut")), 0);
 }
+
+#[tokio::test]
+async fn an_order_that_nobody_waits_for_any_more_is_carried_out_and_leaves_nothing_behind() {
+    let mut scene = Scene::new(&config("127.0.30.36", 20_000, 2));
+    let (a, b) = (Phone::new("127.0.0.2:0"), Phone::behind_nat("127.0.0.1:0"));
+    for _ in 0..3 {
+        let session = scene.session();
+        let offer = scene.offer(order(session, Side::A, &a.sdp(), &a, &b));
+        // Signaling gives up as soon as the order is under way.
+        tokio::select! {
+            biased;
+            done = offer => panic!("{done:?}"),
+            () = std::future::ready(()) => {}
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(scene.delete(session).await.is_some(), "and deletes what may be there");
+        assert_eq!((scene.relay.load(), scene.metric("fairlead_media_sessions")), (0, 0));
+    }
+    let session = scene.session();
+    scene.offer(order(session, Side::A, &a.sdp(), &a, &b)).await.unwrap();
+}

@@ -6,7 +6,7 @@ use std::sync::mpsc::TrySendError;
 use std::time::Instant;
 
 use fairlead_model::relay::{
-    Described, RelayEvent, RelayRefused, RelayReply, SdpOrder, SessionRef, SessionStatistics,
+    Described, RelayEvent, RelayOrder, RelayRefused, RelayReply, SdpOrder, SessionRef, SessionStatistics,
 };
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
@@ -17,7 +17,20 @@ use crate::session::{Change, NotChanged, StreamPorts};
 use crate::worker::Command;
 
 impl Inner {
-    pub(super) async fn offer(&self, order: SdpOrder) -> Result<Described, RelayRefused> {
+    pub(super) async fn carry_out(&self, order: RelayOrder) -> Result<RelayReply, RelayRefused> {
+        let (name, result) = match order {
+            RelayOrder::Offer(order) => ("offer", self.offer(*order).await.map(RelayReply::Described)),
+            RelayOrder::Answer(order) => ("answer", self.answer(*order).await.map(RelayReply::Described)),
+            RelayOrder::Withdraw(session) => ("withdraw", self.withdraw(session).await),
+            RelayOrder::Delete(session) => ("delete", self.delete(session).await),
+            RelayOrder::Query(session) => ("query", self.query(session).await.map(RelayReply::Statistics)),
+            RelayOrder::Renew(sessions) => ("renew", Ok(self.renew(sessions))),
+        };
+        self.metrics.ordered(name, result.as_ref().map_or_else(word, |_| "done"));
+        result
+    }
+
+    async fn offer(&self, order: SdpOrder) -> Result<Described, RelayRefused> {
         let session = order.session;
         loop {
             let known = self.known_or_new(session)?;
@@ -55,7 +68,7 @@ impl Inner {
         negotiation.described(self.pod, *draft, &ports)
     }
 
-    pub(super) async fn answer(&self, order: SdpOrder) -> Result<Described, RelayRefused> {
+    async fn answer(&self, order: SdpOrder) -> Result<Described, RelayRefused> {
         let known = self.known(order.session)?;
         let mut negotiation = known.negotiation.lock().await;
         let worker =
@@ -70,7 +83,7 @@ impl Inner {
         Ok(described)
     }
 
-    pub(super) async fn withdraw(&self, session: SessionRef) -> Result<RelayReply, RelayRefused> {
+    async fn withdraw(&self, session: SessionRef) -> Result<RelayReply, RelayRefused> {
         let known = self.known(session)?;
         let mut negotiation = known.negotiation.lock().await;
         let worker =
@@ -81,7 +94,7 @@ impl Inner {
         Ok(RelayReply::Done { missing: Vec::new() })
     }
 
-    pub(super) async fn delete(&self, session: SessionRef) -> Result<RelayReply, RelayRefused> {
+    async fn delete(&self, session: SessionRef) -> Result<RelayReply, RelayRefused> {
         let Ok(known) = self.known(session) else {
             let ended = self.ended.lock().statistics.get(&session).cloned();
             return Ok(match ended {
@@ -114,14 +127,14 @@ impl Inner {
         Ok(statistics)
     }
 
-    pub(super) async fn query(&self, session: SessionRef) -> Result<SessionStatistics, RelayRefused> {
+    async fn query(&self, session: SessionRef) -> Result<SessionStatistics, RelayRefused> {
         // To look at a session is not to want it.
         let known = self.sessions.lock().get(&session).cloned().ok_or(RelayRefused::UnknownSession)?;
         let worker = known.negotiation.lock().await.worker.ok_or(RelayRefused::UnknownSession)?;
         self.ask(worker, |reply| Command::Query(session, reply)).await?.ok_or(RelayRefused::UnknownSession)
     }
 
-    pub(super) fn renew(&self, sessions: Vec<SessionRef>) -> RelayReply {
+    fn renew(&self, sessions: Vec<SessionRef>) -> RelayReply {
         let missing = sessions.into_iter().filter(|session| self.known(*session).is_err()).collect();
         RelayReply::Done { missing }
     }
@@ -238,5 +251,16 @@ impl Inner {
                 false
             }
         });
+    }
+}
+
+/// The word of a refusal in metrics.
+fn word(refused: &RelayRefused) -> &'static str {
+    match refused {
+        RelayRefused::NoPort => "no_port",
+        RelayRefused::BadDescription(_) => "bad_description",
+        RelayRefused::UnknownSession => "unknown_session",
+        RelayRefused::Busy => "busy",
+        RelayRefused::Unreachable => "unreachable",
     }
 }

@@ -5,6 +5,9 @@
 
 use super::*;
 
+/// So many re-INVITEs that are over are remembered.
+const MAX_DONE: usize = 4;
+
 impl Call {
     /// A re-INVITE came on a leg.
     pub(super) fn reinvite(&mut self, leg: LegRef, server: ServerRef, request: &Message, now: Now) {
@@ -36,8 +39,7 @@ impl Call {
             ticket: None,
             stage: Stage::Offering,
         });
-        // Those before have their ACKs.
-        self.pending.retain(|pending| !(pending.done && matches!(pending.kind, PendingKind::Reinvite)));
+        self.forget_old_reinvites();
         let Some(winner) = self.winner else { return };
         let Some(offer) = offer else { return self.ask_other(None) };
         let taken = self.negotiation_mut(from).map(|negotiation| negotiation.receive_offer(&offer));
@@ -45,6 +47,18 @@ impl Call {
             Some(Ok(())) => self.order_offer(winner, from, offer, Wait::ReOffer),
             _ => self.reinvite_refused(491, Vec::new(), now),
         }
+    }
+
+    /// Of those before the last ones stay: their 2xx may come again for want of an ACK (§13.2.2.4).
+    fn forget_old_reinvites(&mut self) {
+        let done = |pending: &Pending| pending.done && matches!(pending.kind, PendingKind::Reinvite);
+        let mut too_many =
+            self.pending.iter().filter(|pending| done(pending)).count().saturating_sub(MAX_DONE);
+        self.pending.retain(|pending| {
+            let goes = too_many > 0 && done(pending);
+            too_many -= usize::from(goes);
+            !goes
+        });
     }
 
     /// Sends the re-INVITE to the other leg.

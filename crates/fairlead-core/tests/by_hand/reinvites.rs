@@ -102,6 +102,26 @@ fn a_bye_in_the_middle_of_a_reinvite_closes_both() {
     lab.quiet();
 }
 
+/// RFC 3261 §13.2.2.4: each 2xx is acknowledged, also when the ACK before got lost and the next re-INVITE is on its way.
+#[test]
+fn a_2xx_that_comes_again_after_the_next_reinvite_is_acknowledged_again() {
+    let mut lab = Lab::new();
+    let (mut zoe, _) = lab.up();
+    lab.ask(&mut zoe, "INVITE", SDP);
+    let first = lab.asked(YAN, &Method::Invite);
+    lab.answer(YAN, &first, 200, SDP);
+    lab.ask(&mut zoe, "ACK", "");
+    let acks = lab.count(YAN, &Method::Ack);
+    lab.ask(&mut zoe, "INVITE", SDP);
+    lab.answer(YAN, &first, 200, SDP);
+    assert_eq!(lab.count(YAN, &Method::Ack), acks + 1);
+    assert_eq!(lab.asked(YAN, &Method::Ack).cseq().unwrap().number, first.cseq().unwrap().number);
+    let second = lab.asked(YAN, &Method::Invite);
+    lab.answer(YAN, &second, 200, SDP);
+    lab.ask(&mut zoe, "ACK", "");
+    lab.end(zoe);
+}
+
 #[test]
 fn what_a_peer_does_is_told_when_it_changes() {
     let mut lab = Lab::new();

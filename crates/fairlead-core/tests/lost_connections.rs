@@ -156,6 +156,20 @@ fn a_cancel_waits_for_the_new_connection_and_stops_the_ringing() {
     });
 }
 
+/// Whoever declines over the new connection hears the ACK there (RFC 3261 §17.1.1.3).
+#[test]
+fn a_refusal_over_the_new_connection_is_acknowledged_there() {
+    each(|case| {
+        let mut scenery = calls(case, Incoming::Ring);
+        scenery.connection_closes();
+        scenery.ann_is_back();
+        scenery.sim.tell(scenery.ann, |ann: &mut Phone, now| ann.refuse(0, 486, now));
+        scenery.sim.run_for(ms(500));
+        assert!(scenery.bob().heard().contains(&Heard::Response(Method::Invite, 486)));
+        assert_eq!(scenery.ann_heard(Method::Ack), 1, "{case:?}");
+    });
+}
+
 #[test]
 fn a_phone_that_does_not_come_back_keeps_nothing_open() {
     for own in [true, false] {

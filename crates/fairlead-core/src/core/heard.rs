@@ -37,9 +37,13 @@ impl Core {
         self.left(transaction, now);
         let router = &self.router;
         if let Some(User::Client { to: SendTo::Flow(known), .. }) = self.transactions.user_mut(transaction)
-            && known.pod != flow.pod
             && known.transport == flow.transport
-            && (known.is_same_source(flow) || !router.is_there(known.pod))
+            && match known.connection {
+                // Who answers over another connection has lost the one before (§18.2.2).
+                Some(connection) => flow.connection != Some(connection),
+                None => known.pod != flow.pod,
+            }
+            && (known.connection.is_some() || known.is_same_source(flow) || !router.is_there(known.pod))
         {
             *known = *flow;
         }

@@ -17,10 +17,15 @@ const REGISTERED: &str = "198.51.100.2:40002";
 /// A call that is up, in which bob's phone is heard from its new port with INFO.
 fn heard_from_a_new_port() -> (Scene, NodeRef, usize) {
     let mut scene = Scene::new();
-    let behind_nat = scene.sim.add(&[ip(NEW), ip(REGISTERED)], Wire::default());
     let call = scene.ann_calls("bob");
     scene.sim.run_for(ms(3_000));
     assert_eq!(scene.bob().live_calls(), 1);
+    let behind_nat = is_heard_from_a_new_port(&mut scene);
+    (scene, behind_nat, call)
+}
+
+fn is_heard_from_a_new_port(scene: &mut Scene) -> NodeRef {
+    let behind_nat = scene.sim.add(&[ip(NEW), ip(REGISTERED)], Wire::default());
     let said = scene.sim.net.trace().iter().filter(|(_, packet, _)| packet.from == ip(BOB));
     let answered = said
         .filter_map(|(_, packet, _)| Message::parse(packet.bytes.clone()).ok())
@@ -36,7 +41,7 @@ fn heard_from_a_new_port() -> (Scene, NodeRef, usize) {
     );
     scene.sim.tell(behind_nat, move |wire: &mut Wire, _| wire.say(NEW, EDGE, &info));
     scene.sim.run_for(ms(1_000));
-    (scene, behind_nat, call)
+    behind_nat
 }
 
 /// First lines of the requests that went from the edge to an address.
@@ -91,4 +96,29 @@ fn repetitions_of_a_request_to_the_old_port_do_not_undo_what_it_registered() {
     scene.sim.run_for(ms(100));
     assert!(requests(&scene, REGISTERED).iter().any(|line| line.starts_with("BYE")));
     assert_eq!(requests(&scene, BOB).len(), before + 4);
+}
+
+/// Its pod ends, and what waited for it left by where the registrar said that it is. From there its NAT moves it once more.
+#[test]
+fn what_the_registrar_said_to_whatever_waited_is_nothing_new_afterwards() {
+    let mut scene = two_pods();
+    scene.sim.tell(scene.ann, |ann: &mut Phone, now| ann.register(3600, now));
+    scene.sim.tell(scene.bob, |bob: &mut Phone, now| bob.register(3600, now));
+    scene.sim.run_for(ms(200));
+    let call = scene.ann_calls("bob");
+    scene.sim.run_for(ms(3_000));
+    scene.edge().pods[1].alive = false;
+    scene.sim.tell(scene.ann, |ann: &mut Phone, now| ann.send_in_call(call, Method::Info, now));
+    scene.sim.run_for(ms(1_000));
+    scene.sim.tell(scene.bob, |bob: &mut Phone, _| {
+        bob.set_edge(ip(EDGE));
+        bob.send_raw("\r\n\r\n");
+    });
+    scene.sim.run_for(ms(2_000));
+    assert_eq!(requests(&scene, BOB).len(), 1, "the INFO that waited");
+    is_heard_from_a_new_port(&mut scene);
+    scene.sim.tell(scene.ann, |ann: &mut Phone, now| ann.hang_up(call, now));
+    scene.sim.run_for(ms(300));
+    assert!(requests(&scene, NEW).iter().any(|line| line.starts_with("BYE")));
+    assert_eq!(requests(&scene, BOB).len(), 1);
 }

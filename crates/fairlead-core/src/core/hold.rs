@@ -198,6 +198,10 @@ impl Core {
                     && !self.is_closed(&flow)
                     && (flow != holding.lost || matches!(holding.held, Held::Attempt(_))) =>
             {
+                // What it says from now on is news only if it says something else.
+                if let Some(way) = self.way_mut(holding.call, holding.leg) {
+                    way.located = Some(flow);
+                }
                 self.found(number, &flow, now);
             }
             _ if self.goes_by_contact(number, now) => {}

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::flow::Flow;
+use crate::header::Header;
 use crate::payloads::Payloads;
 use crate::probation::Probation;
 use crate::reception::Reception;
@@ -132,6 +133,8 @@ pub(crate) struct Endpoint {
     /// The last address that signalling gave, through times of [`Remote::Zero`].
     pub address: Option<SocketAddr>,
     pub was: Option<Was>,
+    /// Sequence number of the last of its packets that came from where it is not known.
+    pub strayed: Option<u16>,
 }
 
 /// Where a side was that waits once more: believed at once, and spoken to, until it comes from somewhere else.
@@ -171,6 +174,22 @@ impl Endpoint {
     /// What comes from there now may be what was sent before signalling moved it.
     pub fn is_late(&self, now: Instant, from: SocketAddr) -> bool {
         self.was.is_some_and(|was| was.address == from && was.moved.is_some_and(|until| now < until))
+    }
+
+    /// A packet from elsewhere goes on where its stream stopped: its own, whatever stands between us has done to its address.
+    /// RFC 3550 §5.1: both numbers begin at random, so hardly anybody else's; but some phones have one SSRC for ever.
+    pub fn strays(&mut self, header: &Header) -> bool {
+        const NEAR: u16 = 100;
+        let reception = &self.counters.reception;
+        let goes_on = reception.ssrc() == Some(header.ssrc)
+            && [reception.highest(), self.strayed]
+                .into_iter()
+                .flatten()
+                .any(|last| (1..=NEAR).contains(&header.sequence.wrapping_sub(last)));
+        if goes_on {
+            self.strayed = Some(header.sequence);
+        }
+        goes_on
     }
 
     /// Where RTP for it goes.

@@ -161,6 +161,11 @@ impl Reception {
         self.run.map(|run| run.ssrc)
     }
 
+    /// The highest sequence number of that stream.
+    pub fn highest(&self) -> Option<u16> {
+        self.run.map(|run| run.highest)
+    }
+
     /// The clock rate in use, Hz.
     pub fn rate(&self) -> Option<u32> {
         self.clock.map(|clock| clock.rate).filter(|&rate| rate > 0)

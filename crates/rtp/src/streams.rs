@@ -178,6 +178,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
             near: Some(likely),
             address: None,
             was: None,
+            strayed: None,
         }));
         self.note_opened(id);
         self.table.enter(port, id);

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::endpoint::{Learn, Remote, Signalled};
 
+mod formers;
 mod journal;
 
+pub(crate) use formers::Former;
 use journal::Journal;
 
 /// One local port for RTP, with the next one for RTCP: an index into the ports of this table.
@@ -51,15 +53,6 @@ pub(crate) enum Holder {
     Live { who: EndpointId, before: Option<Former> },
     /// Ended; what still comes is dropped.
     Former(Former),
-}
-
-/// A stream that has ended, as its triple remembers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Former {
-    pub owner: EndpointId,
-    pub until: Instant,
-    /// What it sent, if it sent.
-    pub ssrc: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -303,34 +296,7 @@ impl<S: BuildHasher + Clone> Table<S> {
         }
         let ssrc = ssrc.or(before.filter(|former| former.until > now).and_then(|former| former.ssrc));
         self.not_near(port, address.ip());
-        self.remember((port, address), Former { owner, until: now + self.former, ssrc });
-    }
-
-    fn remember(&mut self, triple: Triple, former: Former) {
-        self.set_triple(triple, Some(Holder::Former(former)));
-        self.count(triple.0, triple.1.ip(), |near| near.former += 1);
-        self.formers.push_back((former.until, triple));
-        while self.formers.len() > self.most_formers && !self.journal.is_open() {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        let Some((until, triple)) = self.formers.pop_front() else { return };
-        // It may have become live again, or former again at a later time.
-        if matches!(self.triples.get(&triple), Some(Holder::Former(former)) if former.until == until) {
-            self.set_triple(triple, None);
-            self.count(triple.0, triple.1.ip(), |near| near.former = near.former.saturating_sub(1));
-        }
-    }
-
-    /// Forgets the formers whose time is over, and those that are too many.
-    pub fn expire(&mut self, now: Instant) {
-        while self.formers.front().is_some_and(|(until, _)| *until <= now)
-            || self.formers.len() > self.most_formers
-        {
-            self.forget_oldest();
-        }
+        self.remember((port, address), Former { owner, until: now + self.former, ssrc, last: now });
     }
 
     /// `who` waits from now on. The caller has asked [`Self::may_wait`].

@@ -33,7 +33,12 @@ impl<S: BuildHasher + Clone> Streams<S> {
             Some(Holder::Former(former)) if self.table.waiter(port, from.ip()) == Some(former.owner) => {
                 self.stranger(now, port, from, kind, packet)
             }
-            Some(Holder::Former(_)) => Verdict::Drop(Dropped::Former),
+            Some(Holder::Former(_)) => {
+                if let Kind::Rtp(header) = kind {
+                    self.table.sends_on(now, port, from, header.ssrc);
+                }
+                Verdict::Drop(Dropped::Former)
+            }
             None => self.stranger(now, port, from, kind, packet),
         }
     }
@@ -83,7 +88,8 @@ impl<S: BuildHasher + Clone> Streams<S> {
             Kind::Rtp(header) => self.moving(now, port, header),
             Kind::Rtcp { .. } | Kind::Other => None,
         };
-        let Some(id) = moving.or_else(|| self.table.waiter(port, from.ip())) else {
+        let waiter = || self.table.waiter(port, from.ip());
+        let Some(id) = moving.or_else(waiter).filter(|&id| !self.strays(port, id, &kind)) else {
             if let Some(endpoint) = self.table.sole(port).and_then(|id| self.endpoint_mut(id)) {
                 endpoint.counters.dropped += 1;
             }
@@ -109,6 +115,13 @@ impl<S: BuildHasher + Clone> Streams<S> {
         }
         self.lock(now, id, from);
         self.forward(now, id, &header, packet.len())
+    }
+
+    /// It is a packet of another stream of this port, not of the one that waits.
+    fn strays(&mut self, port: PortId, waiter: EndpointId, kind: &Kind) -> bool {
+        let Kind::Rtp(header) = kind else { return false };
+        let known = self.ssrcs.get(&(port, header.ssrc)).copied().filter(|&id| id != waiter);
+        known.and_then(|id| self.endpoint_mut(id)).is_some_and(|endpoint| endpoint.strays(header))
     }
 
     /// A side that may come from anywhere is followed when its stream goes on from another source (RFC 3550 §8: its SSRC

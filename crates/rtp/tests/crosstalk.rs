@@ -1,0 +1,127 @@
+//! RTP of one phone that reaches a port where another one of the same NAT is waited for.
+
+#![allow(clippy::unwrap_used)] // a test that unwraps fails as it should
+
+mod common;
+
+use std::hash::RandomState;
+use std::time::{Duration, Instant};
+
+use common::{at, rtp, s};
+use rtp::{Dropped, EndpointId, Learn, PortId, Remote, Settings, Signalled, Streams, Verdict};
+
+const NAT: &str = "198.51.100.1";
+const CALL: &str = "198.51.100.1:61000";
+const OTHER: &str = "198.51.100.1:62000";
+const NEXT: &str = "198.51.100.1:63000";
+/// What the phone of the call sends.
+const SSRC: u32 = 7;
+
+/// A port, and a phone behind a NAT that is heard there.
+struct Port {
+    streams: Streams<RandomState>,
+    now: Instant,
+    call: Option<EndpointId>,
+    sequence: u16,
+}
+
+fn signalled(learn: Learn) -> Signalled {
+    Signalled {
+        remote: Remote::At(at("10.0.0.9:4000")),
+        learn,
+        payloads: [(0, 8_000)].into_iter().collect(),
+        ..Signalled::default()
+    }
+}
+
+impl Port {
+    fn new() -> Self {
+        let streams = Streams::new(1, Settings::default(), RandomState::new());
+        let mut port = Port { streams, now: Instant::now(), call: None, sequence: 65_530 };
+        port.call = Some(port.next());
+        port.call_sends(CALL);
+        port.call_sends(CALL);
+        assert_eq!(port.streams.source(port.call.unwrap()), Some(at(CALL)));
+        port
+    }
+
+    fn waits(&mut self, learn: Learn) -> EndpointId {
+        self.streams.open(self.now, &[PortId(0)], NAT.parse().unwrap(), signalled(learn)).unwrap()
+    }
+
+    fn next(&mut self) -> EndpointId {
+        self.waits(Learn::From(NAT.parse().unwrap()))
+    }
+
+    fn packet(&mut self, from: &str, ssrc: u32, sequence: u16) -> Verdict {
+        self.streams.packet(self.now, PortId(0), false, at(from), &rtp(ssrc, sequence))
+    }
+
+    fn call_sends(&mut self, from: &str) -> Verdict {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.packet(from, SSRC, self.sequence)
+    }
+
+    /// The phone of the call goes on for so long, twice a second.
+    fn call_goes_on(&mut self, seconds: u64, verdict: Verdict) {
+        for half in 0..seconds * 2 {
+            self.now += Duration::from_millis(500);
+            assert_eq!(self.call_sends(CALL), verdict, "after {half} half seconds");
+            self.streams.tick(self.now, |_| {});
+        }
+    }
+}
+
+#[test]
+fn a_call_that_its_nat_gives_another_port_is_not_taken_for_the_next_one() {
+    for learn in [Learn::From(NAT.parse().unwrap()), Learn::Anywhere] {
+        let mut port = Port::new();
+        let next = port.waits(learn);
+        for _ in 0..500 {
+            port.now += Duration::from_millis(20);
+            assert_eq!(port.call_sends(OTHER), Verdict::Drop(Dropped::Elsewhere));
+        }
+        port.packet(NEXT, 9, 1);
+        port.packet(NEXT, 9, 2);
+        assert_eq!(port.streams.source(next), Some(at(NEXT)));
+    }
+}
+
+#[test]
+fn phones_that_always_have_the_same_ssrc_are_told_apart_by_their_sequence() {
+    let mut port = Port::new();
+    let next = port.next();
+    port.packet(NEXT, SSRC, 30_000);
+    port.packet(NEXT, SSRC, 30_001);
+    assert_eq!(port.streams.source(next), Some(at(NEXT)));
+}
+
+#[test]
+fn one_that_never_heard_the_bye_is_not_taken_for_the_next_one_however_long_it_sends_on() {
+    let mut port = Port::new();
+    port.streams.close(port.now, port.call.unwrap());
+    port.call_goes_on(300, Verdict::Drop(Dropped::Former));
+    let next = port.next();
+    port.call_goes_on(60, Verdict::Drop(Dropped::Former));
+    port.packet(NEXT, 9, 1);
+    port.packet(NEXT, 9, 2);
+    assert_eq!(port.streams.source(next), Some(at(NEXT)));
+    // It ends at last, and is forgotten.
+    port.now += s(61);
+    port.streams.tick(port.now, |_| {});
+    assert_eq!(port.streams.sizes().2, 0);
+}
+
+#[test]
+fn the_same_phone_with_the_same_ssrc_is_heard_in_its_next_call() {
+    let mut port = Port::new();
+    port.streams.close(port.now, port.call.unwrap());
+    port.now += s(5);
+    let next = port.next();
+    port.call_goes_on(24, Verdict::Drop(Dropped::Former));
+    port.now += s(2);
+    port.streams.tick(port.now, |_| {});
+    port.call_sends(CALL);
+    port.call_sends(CALL);
+    assert_eq!(port.streams.source(next), Some(at(CALL)), "30 s after it ended");
+}

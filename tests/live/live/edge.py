@@ -279,21 +279,27 @@ class Split(Edge):
 
 
 def options(address, timeout=1.0, source=None):
-    """Sends one OPTIONS over UDP; the status of the answer."""
+    """Sends OPTIONS over UDP, again as timer E of RFC 3261 has it: a flooded socket loses datagrams. The status of the answer."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as s:
         s.bind((source or ("127.0.0.1" if family == socket.AF_INET else "::1"), 0))
-        s.settimeout(timeout)
         host, port = s.getsockname()[:2]
         host, to = (f"[{host}]", f"[{address[0]}]") if ":" in host else (host, address[0])
         token = f"{time.monotonic_ns():x}"
-        s.sendto(
+        request = (
             f"OPTIONS sip:{to} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{token}\r\n"
             f"Max-Forwards: 70\r\nFrom: <sip:ping@{host}>;tag={token}\r\nTo: <sip:{to}>\r\n"
-            f"Call-ID: {token}@ping\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n".encode(),
-            address,
-        )
-        return int(s.recv(65535).split(b" ", 2)[1])
+            f"Call-ID: {token}@ping\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        ).encode()
+        until, again = time.monotonic() + timeout, 0.5
+        while (left := until - time.monotonic()) > 0:
+            s.sendto(request, address)
+            s.settimeout(min(again, left))
+            try:
+                return int(s.recv(65535).split(b" ", 2)[1])
+            except TimeoutError:
+                again *= 2
+        raise TimeoutError(f"no answer to OPTIONS within {timeout} s")
 
 
 BOTH = (Standalone, Split)

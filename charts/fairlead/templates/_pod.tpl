@@ -1,6 +1,6 @@
 {{/* Pods. One shape for all roles; what differs is handed in. */}}
 
-{{/* (dict "root" $ "role" "media" "args" list "ports" list "volumes" list "mounts" list "account" "pod|reviewer|operator") */}}
+{{/* (dict "root" $ "role" "media" "args" list "ports" list "volumes" list "mounts" list "account" "pod|reviewer|operator" "annotations" dict) */}}
 {{- define "fairlead.podTemplate" -}}
 {{- $root := .root -}}
 {{- $role := .role -}}
@@ -10,7 +10,7 @@
 metadata:
   labels:
     {{- include "fairlead.strings" (list (include "fairlead.podLabels" . | fromYaml) $values.podLabels $root.Values.commonLabels) | nindent 4 }}
-  {{- with include "fairlead.strings" (list $values.podAnnotations $root.Values.commonAnnotations) }}
+  {{- with include "fairlead.strings" (list (.annotations | default dict) $values.podAnnotations $root.Values.commonAnnotations) }}
   annotations:
     {{- . | nindent 4 }}
   {{- end }}

@@ -114,14 +114,45 @@ class Policies(unittest.TestCase):
         self.assertEqual(count, 8 * 7 * 12)
 
     def test_it_is_the_same_however_the_world_reaches_it(self):
-        # With hostNetwork a relay is beyond the reach of policies, as the notes say; what others may is the same.
-        ways = [(f"media.exposure={exposure}",) for exposure in ("nodePort", "loadBalancer", "hostPort", "hostNetwork", "podIP")]
+        ways = [(f"media.exposure={exposure}",) for exposure in ("nodePort", "loadBalancer", "hostPort", "podIP")]
         ways += [("signaling.service.split=true",), ("signaling.service.type=NodePort",), ("redis.persistence.enabled=true", "signaling.advertise={192.0.2.1}", "media.advertise={192.0.2.1}")]
         for way in ways:
             cluster = Cluster(*chart.SMALL, *way)
             for source, target, port in itertools.product(("world",) + chart.ROLES, chart.ROLES, PORTS):
                 with self.subTest(way, source=source, target=target, port=port):
                     self.assertEqual(cluster.reaches(source, target, port), expected(source, target, port))
+
+    def test_relays_in_the_network_of_their_nodes_are_reached_by_no_selector(self):
+        cluster = Cluster(*chart.SMALL, "media.exposure=hostNetwork")
+        # Its packets have the address of a node, and policies for it are not looked at: for the others it is somebody outside.
+        del cluster.pods["media"]
+        needed = {(source, target, port) for source, target, port in GRPC if "media" in (source, target)}
+        self.assertEqual(len(needed), 3)
+        for source, target, port in needed:
+            self.assertTrue(cluster.reaches(source, target, port), (source, target, port))
+        for source, target, port in itertools.product(cluster.pods, cluster.pods, PORTS):
+            with self.subTest(source=source, target=target, port=port):
+                # Who speaks to anywhere reaches what stands open to relays anywhere.
+                open_to_relays = (target, port) == ("registrar", "registrar") and source in ROAMING
+                self.assertEqual(cluster.reaches(source, target, port), open_to_relays or expected(source, target, port))
+
+    def test_ports_that_the_url_of_redis_names_are_open(self):
+        for sets, open_ones, shut in (
+            (("redis.url=redis+cluster://a:7000\\,b:7001",), (7000, 7001, 6379), (7002,)),
+            (("redis.url=redis://redis.example/2",), (6379, 26379), (7000,)),
+            (("redis.url=rediss://m.example:11000", "networkPolicy.redisPorts={12000-12999}"), (11000, 12000, 12999), (6379, 13000)),
+        ):
+            cluster = Cluster(*sets)
+            self.addCleanup(PORTS.pop, "other", None)
+            for number in open_ones + shut:
+                PORTS["other"] = ("TCP", number)
+                self.assertEqual(cluster.reaches("registrar", "world", "other"), number in open_ones, (sets, number))
+
+    def test_names_are_asked_for_where_the_pods_of_dns_listen(self):
+        self.addCleanup(PORTS.pop, "dns", None)
+        for sets, number, is_open in (((), 53, True), ((), 5353, False), (("networkPolicy.dnsPorts={53,5353}",), 5353, True)):
+            PORTS["dns"] = ("UDP", number)
+            self.assertEqual(Cluster(*chart.SMALL, *sets).reaches("registrar", "world", "dns"), is_open, (sets, number))
 
     def test_a_policy_names_no_port_that_nobody_listens_on(self):
         listening = {}

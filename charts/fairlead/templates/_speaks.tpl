@@ -8,13 +8,27 @@
 {{- $out := list -}}
 {{- if kindIs "map" $port -}}
 {{- range $protocol, $number := $port -}}{{- $out = append $out (dict "protocol" $protocol "port" (int $number)) -}}{{- end -}}
+{{- else if eq $port "dnsPorts" -}}
+{{- range $number := $root.Values.networkPolicy.dnsPorts -}}
+{{- range $protocol := list "UDP" "TCP" -}}{{- $out = append $out (dict "protocol" $protocol "port" (int $number)) -}}{{- end -}}
+{{- end -}}
 {{- else if eq $port "listeners" -}}
 {{- range include "fairlead.listeners" $root | fromJsonArray -}}{{- $out = append $out (dict "protocol" .protocol "port" (int .port)) -}}{{- end -}}
 {{- else if eq $port "slices" -}}
 {{- $media := $root.Values.media -}}
 {{- $out = append $out (dict "protocol" "UDP" "port" (int $media.ports.base) "endPort" (int (sub (add $media.ports.base (mul $media.ports.count $media.maxReplicas)) 1))) -}}
 {{- else if ne $port "any" -}}
-{{- range index $root.Values.networkPolicy $port -}}{{- $out = append $out (dict "protocol" "TCP" "port" (int .)) -}}{{- end -}}
+{{- $numbers := index $root.Values.networkPolicy $port -}}
+{{- if eq $port "redisPorts" -}}
+{{- /* Those of the URL are meant whatever the list says. */ -}}
+{{- range regexFindAll ":[0-9]+" $root.Values.redis.url -1 -}}{{- $numbers = append $numbers (trimPrefix ":" .) -}}{{- end -}}
+{{- end -}}
+{{- range $number := $numbers | toStrings | uniq -}}
+{{- $ends := splitList "-" $number -}}
+{{- $one := dict "protocol" "TCP" "port" (int (first $ends)) -}}
+{{- if gt (len $ends) 1 -}}{{- $one = set $one "endPort" (int (last $ends)) -}}{{- end -}}
+{{- $out = append $out $one -}}
+{{- end -}}
 {{- end -}}
 {{- toJson $out -}}
 {{- end }}
@@ -23,7 +37,10 @@
 {{- define "fairlead.policyPeers" -}}
 {{- $policy := .root.Values.networkPolicy -}}
 {{- $ours := list "signaling" "media" "registrar" "admin" "operator" "redis" "test" -}}
-{{- if has .who $ours -}}
+{{- if and (eq .who "media") (eq .root.Values.media.exposure "hostNetwork") -}}
+{{- /* Its packets come from a node's address, and go there: no selector of pods knows them. */ -}}
+{{- toJson (dict "peers" list) -}}
+{{- else if has .who $ours -}}
 {{- toJson (dict "peers" (list (dict "podSelector" (dict "matchLabels" (include "fairlead.selector" (dict "root" .root "role" .who) | fromYaml))))) -}}
 {{- else if eq .who "monitoring" -}}
 {{- toJson (dict "peers" $policy.metricsFrom) -}}

@@ -294,7 +294,7 @@ class Examples(unittest.TestCase):
         "values-no-balancer.yaml": ("restricted",),
         "values-host-network.yaml": ("privileged",),
         # No volumes and no labelled node in the cluster of these tests.
-        "values-one-address.yaml": ("privileged", "media.nodeSelector=null", "redis.persistence.enabled=false"),
+        "values-one-address.yaml": ("privileged", "signaling.nodeSelector=null", "media.nodeSelector=null", "redis.persistence.enabled=false"),
     }
     ELSEWHERE = {
         "values-redis-sentinel.yaml": "tests/e2e redis_behind_sentinel_fails_over",

@@ -355,6 +355,11 @@ fn one_that_may_come_from_anywhere_is_followed_once_its_source_is_silent() {
     assert_eq!(bench.send(a, new, &rtp(1, 4)), bench.forward(b, "192.0.2.2:5000"));
     assert_eq!(bench.send(b, "192.0.2.2:5000", &rtp(2, 1)), bench.forward(a, new), "so does what it hears");
     assert_eq!(bench.send(a, old, &rtp(1, 5)), Verdict::Drop(Dropped::Former));
+    // And back to the first one, which is its own.
+    bench.now += Duration::from_millis(60);
+    assert_eq!(bench.send(a, old, &rtp(1, 6)), Verdict::Drop(Dropped::Probation));
+    assert_eq!(bench.send(a, old, &rtp(1, 7)), bench.forward(b, "192.0.2.2:5000"));
+    assert_eq!(bench.streams.source(a), Some(at(old)));
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
         match self.table.holder(port, from) {
             Some(Holder::Live { who, before }) => self.expected(now, (who, before), from, kind, packet),
             // Its own, to which it may come back.
-            Some(Holder::Former(former)) if self.table.waiter(port, from.ip()) == Some(former.owner) => {
+            Some(Holder::Former(former)) if self.expects(now, port, from, &kind) == Some(former.owner) => {
                 self.stranger(now, port, from, kind, packet)
             }
             Some(Holder::Former(_)) => {
@@ -84,12 +84,8 @@ impl<S: BuildHasher + Clone> Streams<S> {
         kind: Kind,
         packet: &[u8],
     ) -> Verdict {
-        let moving = match &kind {
-            Kind::Rtp(header) => self.moving(now, port, header),
-            Kind::Rtcp { .. } | Kind::Other => None,
-        };
-        let waiter = || self.table.waiter(port, from.ip());
-        let Some(id) = moving.or_else(waiter).filter(|&id| !self.strays(port, id, &kind)) else {
+        let expects = self.expects(now, port, from, &kind);
+        let Some(id) = expects.filter(|&id| !self.strays(port, id, &kind)) else {
             if let Some(endpoint) = self.table.sole(port).and_then(|id| self.endpoint_mut(id)) {
                 endpoint.counters.dropped += 1;
             }
@@ -115,6 +111,15 @@ impl<S: BuildHasher + Clone> Streams<S> {
         }
         self.lock(now, id, from);
         self.forward(now, id, &header, packet.len())
+    }
+
+    /// Who may be learned by a packet from there.
+    fn expects(&self, now: Instant, port: PortId, from: SocketAddr, kind: &Kind) -> Option<EndpointId> {
+        let moving = match kind {
+            Kind::Rtp(header) => self.moving(now, port, header),
+            Kind::Rtcp { .. } | Kind::Other => None,
+        };
+        moving.or_else(|| self.table.waiter(port, from.ip()))
     }
 
     /// It is a packet of another stream of this port, not of the one that waits.

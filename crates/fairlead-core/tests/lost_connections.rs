@@ -6,6 +6,9 @@
 mod common;
 
 use common::*;
+use fairlead_core::input::Input;
+use fairlead_model::ask::LegPolicy;
+use fairlead_model::peer::EffectiveNat;
 use fairlead_testkit::{CallState, Heard, Incoming, NodeRef, Phone, Sim};
 use sip_wire::Method;
 
@@ -168,6 +171,76 @@ fn a_refusal_over_the_new_connection_is_acknowledged_there() {
         assert!(scenery.bob().heard().contains(&Heard::Response(Method::Invite, 486)));
         assert_eq!(scenery.ann_heard(Method::Ack), 1, "{case:?}");
     });
+}
+
+/// A phone without a NAT is reached at its Contact as well; where nobody listens there it is waited for like any other.
+#[test]
+fn a_caller_that_listens_at_his_contact_is_connected_to() {
+    for listens in [true, false] {
+        for (closes, known) in [(true, true), (false, true), (false, false)] {
+            let mut scenery = calls(Case::default(), ANSWERS);
+            let nat = EffectiveNat { force_rport: false, comedia: false };
+            scenery.sim.tell(scenery.bob, |bob: &mut Phone, now| bob.hang_up(0, now));
+            let edge = scenery.sim.node::<Edge>(scenery.edge);
+            edge.registrar.policy = Some(LegPolicy { nat, ..policy("ann") });
+            let now = scenery.sim.now();
+            scenery.sim.node::<Edge>(scenery.edge).brief(&[1, 2], true, now);
+            scenery.sim.tell(scenery.edge, |edge: &mut Edge, now| edge.input(0, Input::Drain, now));
+            let call = scenery.sim.tell(scenery.ann, |ann: &mut Phone, now| ann.call("bob", now));
+            scenery.sim.run_for(ms(3_000));
+            assert_eq!(scenery.ann().calls()[call].state, CallState::Up);
+            scenery.connection_closes();
+            let now = scenery.sim.now();
+            let edge = scenery.sim.node::<Edge>(scenery.edge);
+            edge.pods[0].alive = closes;
+            if known && !closes {
+                edge.brief(&[2], false, now);
+            }
+            if !listens {
+                edge.unreachable.insert(ip(ANN));
+            }
+            scenery.sim.tell(scenery.bob, |bob: &mut Phone, now| bob.hang_up(1, now));
+            scenery.sim.run_for(ms(5_000));
+            if !listens {
+                assert!(!scenery.ann().calls()[call].is_over());
+                scenery.sim.node::<Edge>(scenery.edge).unreachable.clear();
+                scenery.case.new_at_own = true;
+                scenery.ann_is_back();
+                scenery.sim.run_for(ms(2_000));
+            } else if !known {
+                let now = scenery.sim.now();
+                scenery.sim.node::<Edge>(scenery.edge).brief(&[2], false, now);
+                scenery.sim.run_for(ms(1_000));
+            }
+            assert!(
+                scenery.ann().calls()[call].is_over(),
+                "listens: {listens}, closes: {closes}, known: {known}"
+            );
+        }
+    }
+}
+
+/// For a moment the pod that has the call cannot reach the one that has the connection, which is as good as ever.
+#[test]
+fn a_connection_whose_pod_was_not_reached_for_a_moment_is_tried_again() {
+    type Says = fn(&mut Phone, std::time::Instant);
+    let says: [(Incoming, Says, Method); 3] = [
+        (ANSWERS, |bob, now| bob.hang_up(0, now), Method::Bye),
+        (ANSWERS, |bob, now| bob.reinvite(0, HOLDS, now), Method::Invite),
+        (Incoming::Ring, |bob, now| bob.cancel(0, now), Method::Cancel),
+    ];
+    for (incoming, says, method) in says {
+        let mut scenery = calls(Case::default(), incoming);
+        let before = scenery.ann_heard(method.clone());
+        scenery.sim.node::<Edge>(scenery.edge).mesh_is_down = true;
+        scenery.sim.tell(scenery.bob, says);
+        scenery.sim.run_for(ms(3_000));
+        scenery.sim.node::<Edge>(scenery.edge).mesh_is_down = false;
+        scenery.sim.run_for(ms(4_000));
+        assert_eq!(scenery.ann_heard(method.clone()), before + 1, "{method:?}");
+        let up = usize::from(method == Method::Invite);
+        assert_eq!((scenery.ann().live_calls(), scenery.bob().live_calls()), (up, up), "{method:?}");
+    }
 }
 
 #[test]

@@ -83,6 +83,8 @@ pub(super) struct Holding {
     pub(super) leg: LegRef,
     pub(super) held: Held,
     lost: Flow,
+    /// When the flow that was lost is tried again.
+    again: Instant,
     seldom: Instant,
     until: Instant,
 }
@@ -105,8 +107,9 @@ impl Core {
         if held.transaction().is_some_and(|transaction| self.held_of(call, transaction).is_some()) {
             return true;
         }
-        let (seldom, until) = (now.mono + HOLD, now.mono + patience.time());
-        let holding = Holding { call, leg, held, lost, seldom, until };
+        let (again, seldom) = (now.mono + LOOK_SELDOM, now.mono + HOLD);
+        let until = now.mono + patience.time();
+        let holding = Holding { call, leg, held, lost, again, seldom, until };
         // Only a datagram opens the same flow elsewhere. A connection ended; its phone knows, and registers anew, which is worth
         // waiting for once there is a call.
         let first = self.is_first_invite(&holding);
@@ -208,10 +211,27 @@ impl Core {
             // It is not registered any more.
             Ok(Answer::Located(None)) => self.give_up(number, now),
             _ => {
+                self.try_again(number, now);
                 let pause = if now.mono < holding.seldom { LOOK_AGAIN } else { LOOK_SELDOM };
                 self.timers.add(now.mono + pause, Timer::Hold(number));
             }
         }
+    }
+
+    /// A connection of a pod that is there and only was not reached may be as good as ever, and over it nothing is repeated: what
+    /// could not leave is sent by it again. It waits on, until it is known to have left.
+    fn try_again(&mut self, number: u64, now: Now) {
+        let Some(Holding { held, lost, again, .. }) = self.holding.get(&number).copied() else { return };
+        let may_be_there =
+            lost.connection.is_some() && self.router.is_there(lost.pod) && !self.is_closed(&lost);
+        let Some(transaction) = held.transaction().filter(|_| may_be_there && now.mono >= again) else {
+            return;
+        };
+        if let Some(holding) = self.holding.get_mut(&number) {
+            holding.again = now.mono + LOOK_SELDOM;
+        }
+        self.transactions.send_again(transaction);
+        self.drain_transactions(now);
     }
 
     /// A request whose phone has not opened another connection, and takes one from us at its Contact, is sent there. Whether it is.
@@ -222,7 +242,8 @@ impl Core {
             return false;
         };
         let tried = |user: &User| matches!(user, User::Client { to: SendTo::Address { .. }, .. });
-        if lost.connection.is_none() || self.transactions.user(transaction).is_none_or(tried) {
+        let gone = lost.connection.is_some() && self.is_gone(&lost);
+        if !gone || self.transactions.user(transaction).is_none_or(tried) {
             return false;
         }
         let goes = self.send_without_flow(call, ticket, transaction, &lost, now);

@@ -51,12 +51,12 @@ impl Core {
         }
     }
 
-    /// The connection, closed since, by which the other side of a request was last known.
+    /// The connection, gone since, by which the other side of a request was last known.
     fn connection_of(&mut self, call: CallRef, ticket: Ticket) -> Option<Flow> {
         let leg = self.calls.get(&call)?.call.leg_of_ticket(ticket)?;
         let way = self.way_mut(call, leg)?;
         let (flow, located) = (way.flow, way.located);
-        flow.or(located).filter(|flow| self.is_closed(flow))
+        flow.or(located).filter(|flow| flow.connection.is_some() && self.is_gone(flow))
     }
 
     fn hold_request(

@@ -175,6 +175,11 @@ impl Core {
         flow.connection.is_some_and(|connection| self.gone.contains(flow.pod, connection))
     }
 
+    /// Whether a flow is known to be gone: closed, or with its pod.
+    pub(super) fn is_gone(&self, flow: &Flow) -> bool {
+        self.is_closed(flow) || !self.router.is_there(flow.pod)
+    }
+
     /// Does what the transactions want done.
     pub(super) fn drain_transactions(&mut self, now: Now) {
         while let Some(output) = self.transactions.poll_output() {

@@ -93,6 +93,8 @@ pub struct Edge {
     connections: HashMap<SocketAddr, u64>,
     /// The pod to which a Service brings what is sent to one that is gone.
     pub heir: Option<usize>,
+    /// No pod can reach another one to send by its flows.
+    pub mesh_is_down: bool,
     /// So long after what was to leave by a pod that is gone the result comes.
     pub fails_after: Duration,
     /// How long the relay takes, when it takes longer than the registrar.
@@ -169,6 +171,7 @@ impl Edge {
             closed: HashSet::new(),
             connections: HashMap::new(),
             heir: None,
+            mesh_is_down: false,
             fails_after: ms(2),
             relay_takes: ms(0),
             ends_with_sending: None,
@@ -229,7 +232,8 @@ impl Edge {
                     let mut ended = None;
                     let (from, remote) = match &to {
                         SendTo::Flow(flow) => {
-                            match self.pods.iter().position(|pod| pod.pod == flow.pod && pod.alive) {
+                            let owner = self.pods.iter().position(|pod| pod.pod == flow.pod && pod.alive);
+                            match owner.filter(|owner| *owner == at || !self.mesh_is_down) {
                                 Some(owner) => {
                                     let from = self.pods[owner].address;
                                     if owner != at {
@@ -253,13 +257,12 @@ impl Edge {
                         }
                         SendTo::Address { remote, .. } => (self.pods[at].address, *remote),
                     };
-                    let failed = if self.unreachable.contains(&remote) {
-                        Some(fairlead_core::input::SendFailed::Socket)
-                    } else if matches!(&to, SendTo::Flow(flow) if flow.connection.is_some())
-                        && self.hung_up.contains(&remote)
-                        || matches!(&to, SendTo::Flow(flow) if self.is_closed(flow))
-                    {
+                    let by_connection = matches!(&to, SendTo::Flow(flow) if flow.connection.is_some());
+                    let closed = matches!(&to, SendTo::Flow(flow) if self.is_closed(flow));
+                    let failed = if closed || (by_connection && self.hung_up.contains(&remote)) {
                         Some(fairlead_core::input::SendFailed::ConnectionGone)
+                    } else if self.unreachable.contains(&remote) {
+                        Some(fairlead_core::input::SendFailed::Socket)
                     } else if self.full.contains(&remote) {
                         Some(fairlead_core::input::SendFailed::Full)
                     } else {

@@ -176,12 +176,13 @@ impl Endpoint {
         self.was.is_some_and(|was| was.address == from && was.moved.is_some_and(|until| now < until))
     }
 
-    /// A packet from elsewhere goes on where its stream stopped: its own, whatever stands between us has done to its address.
+    /// A packet from another port of its address goes on where its stream stopped: its own, behind a NAT that forgot it.
     /// RFC 3550 §5.1: both numbers begin at random, so hardly anybody else's; but some phones have one SSRC for ever.
-    pub fn strays(&mut self, header: &Header) -> bool {
+    pub fn strays(&mut self, from: IpAddr, header: &Header) -> bool {
         const NEAR: u16 = 100;
         let reception = &self.counters.reception;
-        let goes_on = reception.ssrc() == Some(header.ssrc)
+        let goes_on = self.source().is_some_and(|source| source.ip() == from)
+            && reception.ssrc() == Some(header.ssrc)
             && [reception.highest(), self.strayed]
                 .into_iter()
                 .flatten()

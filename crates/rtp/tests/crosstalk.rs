@@ -88,8 +88,12 @@ fn a_call_that_its_nat_gives_another_port_is_not_taken_for_the_next_one() {
 }
 
 #[test]
-fn phones_that_always_have_the_same_ssrc_are_told_apart_by_their_sequence() {
+fn phones_that_always_have_the_same_ssrc_are_told_apart_by_address_and_sequence() {
     let mut port = Port::new();
+    let other = port.waits(Learn::From(at("203.0.113.5:1").ip()));
+    port.packet("203.0.113.5:61000", SSRC, port.sequence.wrapping_add(1));
+    port.packet("203.0.113.5:61000", SSRC, port.sequence.wrapping_add(2));
+    assert_eq!(port.streams.source(other), Some(at("203.0.113.5:61000")));
     let next = port.next();
     port.packet(NEXT, SSRC, 30_000);
     port.packet(NEXT, SSRC, 30_001);

@@ -85,7 +85,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
         packet: &[u8],
     ) -> Verdict {
         let expects = self.expects(now, port, from, &kind);
-        let Some(id) = expects.filter(|&id| !self.strays(port, id, &kind)) else {
+        let Some(id) = expects.filter(|&id| !self.strays(port, from, id, &kind)) else {
             if let Some(endpoint) = self.table.sole(port).and_then(|id| self.endpoint_mut(id)) {
                 endpoint.counters.dropped += 1;
             }
@@ -123,10 +123,10 @@ impl<S: BuildHasher + Clone> Streams<S> {
     }
 
     /// It is a packet of another stream of this port, not of the one that waits.
-    fn strays(&mut self, port: PortId, waiter: EndpointId, kind: &Kind) -> bool {
+    fn strays(&mut self, port: PortId, from: SocketAddr, waiter: EndpointId, kind: &Kind) -> bool {
         let Kind::Rtp(header) = kind else { return false };
         let known = self.ssrcs.get(&(port, header.ssrc)).copied().filter(|&id| id != waiter);
-        known.and_then(|id| self.endpoint_mut(id)).is_some_and(|endpoint| endpoint.strays(header))
+        known.and_then(|id| self.endpoint_mut(id)).is_some_and(|endpoint| endpoint.strays(from.ip(), header))
     }
 
     /// A side that may come from anywhere is followed when its stream goes on from another source (RFC 3550 §8: its SSRC

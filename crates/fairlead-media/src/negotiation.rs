@@ -124,7 +124,7 @@ impl Negotiation {
             session: order.session,
             opens: self.worker.is_none(),
             streams,
-            told: from.other(),
+            told: Some(from.other()),
             silence: None,
         };
         let draft = Draft {
@@ -200,7 +200,7 @@ impl Negotiation {
             session: order.session,
             opens: false,
             streams,
-            told: from.other(),
+            told: Some(from.other()),
             silence: Some(silence),
         };
         let draft = Draft {
@@ -215,18 +215,15 @@ impl Negotiation {
         Ok(Planned::Change(Box::new(change), Box::new(draft)))
     }
 
-    /// Goes back to what held before the last offer; `None` when that is what holds.
-    pub fn withdraw(&mut self, session: SessionRef) -> Option<Change> {
-        let offer = self.offer.take()?;
-        let before = match offer.answer {
-            // Agreed by an early answer and refused all the same (RFC 3261 §14.1).
-            Some(_) => offer.before,
-            None => self.agreed.clone(),
-        };
-        let count = offer.facts.len().max(before.as_ref().map_or(0, |before| before.streams.len()));
+    /// Goes back to what held before the last offer; `None` when that is what holds. Make the change, then call
+    /// [`Self::withdrawn`].
+    pub fn withdraw(&self, session: SessionRef) -> Option<Change> {
+        let offer = self.offer.as_ref()?;
+        let before = self.before(offer);
+        let count = offer.facts.len().max(before.map_or(0, |before| before.streams.len()));
         let mut streams: Vec<StreamChange> = (0..count).map(|_| StreamChange::Close).collect();
         let mut silence = [None; 2];
-        if let Some(before) = &before {
+        if let Some(before) = before {
             silence = before.silence;
             for (change, agreed) in streams.iter_mut().zip(&before.streams) {
                 if let Some((media, sides)) = agreed {
@@ -235,9 +232,23 @@ impl Negotiation {
                 }
             }
         }
-        let told = offer.order.from;
-        self.agreed = before;
-        Some(Change { session, opens: false, streams, told, silence: Some(silence) })
+        Some(Change { session, opens: false, streams, told: None, silence: Some(silence) })
+    }
+
+    /// The streams are as they were before the last offer.
+    pub fn withdrawn(&mut self) {
+        if let Some(offer) = self.offer.take() {
+            self.agreed = self.before(&offer).cloned();
+        }
+    }
+
+    /// What held before an offer.
+    fn before<'a>(&'a self, offer: &'a Offer) -> Option<&'a Agreed> {
+        match offer.answer {
+            // Agreed by an early answer and refused all the same (RFC 3261 §14.1).
+            Some(_) => offer.before.as_ref(),
+            None => self.agreed.as_ref(),
+        }
     }
 
     /// The streams have been changed: writes the description for the other side and remembers it all.

@@ -15,8 +15,8 @@ pub(crate) struct Change {
     pub opens: bool,
     /// One entry an m= line.
     pub streams: Vec<StreamChange>,
-    /// Whose description is being written: its port may still change.
-    pub told: Side,
+    /// Whose description is being written: its port may still change. `None`: nobody is told anything.
+    pub told: Option<Side>,
     /// How long each side (A, B) may be silent from now on; `None` for ever.
     pub silence: Option<[Option<Duration>; 2]>,
 }

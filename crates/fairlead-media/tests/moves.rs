@@ -148,3 +148,23 @@ async fn a_hold_in_any_style_by_either_side_keeps_the_place_where_a_phone_is_hea
         assert!(hears(&a, &b), "{text}");
     }
 }
+
+#[tokio::test]
+async fn one_that_cannot_go_back_is_not_put_on_a_port_that_nobody_tells_it() {
+    let (mut scene, session, [mut a, b], [for_a, _]) = audio("127.0.30.37").await;
+    // A has roamed; its offer is answered early, and refused at last.
+    a = Phone { media: a.media.clone(), says: at("10.9.8.99:4000"), ..Phone::new("127.0.0.5:0") };
+    a.media.signalling = at("127.0.0.5:1").ip();
+    scene.offer(order(session, Side::A, &a.sdp(), &a, &b)).await.unwrap();
+    scene.answer(order(session, Side::B, &sdp(b.says, "a=ptime:20\r\n"), &a, &b)).await.unwrap();
+    // Meanwhile somebody else is waited for where it was.
+    let (others, far) = ([(); 2].map(|()| Phone::behind_nat(NAT)), Phone::new("127.0.0.2:0"));
+    let (elsewhere, ..) = scene.call(&others[0], &far).await.unwrap();
+    let (_, for_other, _) = scene.call(&others[1], &Phone::new("127.0.0.2:0")).await.unwrap();
+    assert_eq!(for_other, for_a);
+    scene.delete(elsewhere).await.unwrap();
+    let refused = scene.order(RelayOrder::Withdraw(session)).await;
+    a.send(for_a);
+    a.send(for_a);
+    assert!(hears(&b, &a), "{refused:?}");
+}

@@ -90,6 +90,7 @@ impl Inner {
             negotiation.worker.filter(|_| !negotiation.closed).ok_or(RelayRefused::UnknownSession)?;
         if let Some(change) = negotiation.withdraw(session) {
             self.change(worker, change).await?;
+            negotiation.withdrawn();
         }
         Ok(RelayReply::Done { missing: Vec::new() })
     }

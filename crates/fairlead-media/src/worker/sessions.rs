@@ -87,12 +87,14 @@ impl Worker {
             .collect();
         let (ports, by_bind) = (&self.ports, &self.by_bind);
         self.streams.all_or_nothing(|streams| {
-            // One that has been told its port could not find another: it would not know of it.
-            let mut said = said_of(change, &known, change.told.other());
-            let told = said.len();
-            said.extend(said_of(change, &known, change.told));
-            let bound: Vec<EndpointId> = said.iter().take(told).map(|(end, _)| *end).collect();
-            let homeless = streams.signal_all(now, said);
+            let (told, bound): (Vec<Side>, Vec<Side>) =
+                SIDES.into_iter().partition(|side| change.told == Some(*side));
+            let said =
+                |sides: &[Side]| sides.iter().flat_map(|side| said_of(change, &known, *side)).collect();
+            let (first, then): (Vec<_>, Vec<_>) = (said(&bound), said(&told));
+            // One that is not being told its port could not find another: it would not know of it.
+            let bound: Vec<EndpointId> = first.iter().map(|(end, _)| *end).collect();
+            let homeless = streams.signal_all(now, first.into_iter().chain(then).collect());
             if homeless.iter().any(|end| bound.contains(end)) {
                 return Err(NoPort);
             }

@@ -16,7 +16,7 @@
 //! * [`keep_open`]: flows behind a Service
 //! * [`lost`]: what could not leave because its flow is gone; [`hold`]: where it waits for another; [`heard`]: what ends that;
 //!   [`unbound`]: the same of a trunk
-//! * [`ending`]: how a shard ends; [`pass_on`]: new calls while it drains; [`crossed`]: what another pod has, should that end
+//! * [`ending`]: how a shard ends; [`pass_on`]: new calls while it drains; [`crossed`]: what another pod has, should that end; [`carried`]: what has to get there
 //! * [`qualify`], [`checkpoint`], [`operator`]
 
 use std::collections::{HashMap, VecDeque};
@@ -47,6 +47,7 @@ use crate::timers::{Scheduled, Timers};
 
 mod admit;
 mod cancel;
+mod carried;
 mod challenge;
 mod checkpoint;
 mod checks;
@@ -140,6 +141,7 @@ pub struct Core {
     strays: stray::Strays,
     passed_on: pass_on::PassedOn,
     crossed: crossed::Crossed,
+    carried: carried::Carried,
     holding: HashMap<u64, hold::Holding>,
     untold: HashMap<u64, tell::Told>,
     timers: Timers<Timer>,
@@ -195,7 +197,7 @@ struct Server {
     /// On which leg of it.
     leg: LegRef,
     /// What cancelled it before the registrar answered.
-    cancelled: Option<Bytes>,
+    cancelled: Option<Message>,
     /// Key of the table of requests that could come again by another path (RFC 3261 §8.2.2.2).
     merged: Option<u64>,
 }
@@ -268,6 +270,7 @@ enum Timer {
     Renew,
     KeepOpen,
     Owners,
+    Carry(u64),
     TellAgain(u64),
     Checkpoint(CallRef),
     Hold(u64),
@@ -312,6 +315,7 @@ impl Core {
             strays: stray::Strays::default(),
             passed_on: pass_on::PassedOn::default(),
             crossed: crossed::Crossed::default(),
+            carried: carried::Carried::default(),
             holding: HashMap::new(),
             untold: HashMap::new(),
             timers: Timers::default(),
@@ -402,6 +406,7 @@ impl Core {
                 Timer::Renew => self.renew(now),
                 Timer::KeepOpen => self.keep_due(now),
                 Timer::Owners => self.look_for_owners(now),
+                Timer::Carry(number) => self.carry_again(number, now),
                 Timer::TellAgain(number) => self.tell_again(number),
                 Timer::Checkpoint(call) => self.confirmed(call, now),
                 Timer::Hold(number) => self.look_again(number, now),

@@ -179,34 +179,27 @@ impl Core {
         if let Some(message) = cancelled {
             // Its caller has its 487 from here; whoever has the call is to hear that it is not wanted.
             if !crossed || pod == self.identity.pod {
-                let shard = Some(call.shard.0);
-                self.outputs.push_back(Output::Forward { pod, shard, message, flow, report: None });
+                self.carry(pod, Some(call.shard.0), message, flow, now);
             }
             return;
         }
         if pod != self.identity.pod {
             self.keep_crossed(&request, flow, pod, now);
         }
-        if crossed && pod != self.identity.pod {
+        if (crossed && pod != self.identity.pod) || !self.router.is_there(pod) {
             // It was passed on to two pods, since the first one did not say in time that it has it. Its owner answers: the
-            // caller would take a 482 for the answer to a call that rings there.
+            // caller would take a 482 for the answer to a call that rings there. Should its owner be gone, it is looked for.
             self.event(Event::Dropped { reason: "owned_elsewhere" });
             return self.forget_server(server, transaction);
         }
-        self.hand_to_owner(server, pod, call);
+        self.hand_to_owner(server, pod, call, now);
     }
 
     /// The pod and shard that have the call answer this request of it.
-    pub(super) fn hand_to_owner(&mut self, server: u64, pod: PodRef, call: CallRef) {
+    pub(super) fn hand_to_owner(&mut self, server: u64, pod: PodRef, call: CallRef, now: Now) {
         let Some(known) = self.servers.get(&server) else { return };
-        let (message, flow, transaction) = (known.request.bytes().clone(), known.flow, known.transaction);
-        self.outputs.push_back(Output::Forward {
-            pod,
-            shard: Some(call.shard.0),
-            message,
-            flow,
-            report: None,
-        });
+        let (message, flow, transaction) = (known.request.clone(), known.flow, known.transaction);
+        self.carry(pod, Some(call.shard.0), message, flow, now);
         self.forget_server(server, transaction);
     }
 

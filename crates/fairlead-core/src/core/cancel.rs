@@ -51,7 +51,7 @@ impl Core {
             }
             Some(_) if known.cancelled.is_none() => {
                 // The registrar has not answered yet; its answer finds nobody.
-                known.cancelled = Some(cancel.bytes().clone());
+                known.cancelled = Some(cancel.clone());
                 let (request, flow, forced) = (known.request.clone(), known.flow, known.forced);
                 let message =
                     self.answer(&request, &flow, forced, 487, "Request Terminated", Kind::Answer).finish();
@@ -66,9 +66,10 @@ impl Core {
         let Some(known) = self.servers.get(&server) else { return };
         match answer {
             Ok(Answer::Owned { pod, call })
-                if pod != self.identity.pod || call.shard.0 != self.identity.shard =>
+                if self.router.is_there(pod)
+                    && (pod != self.identity.pod || call.shard.0 != self.identity.shard) =>
             {
-                self.hand_to_owner(server, pod, call);
+                self.hand_to_owner(server, pod, call, now);
             }
             _ => {
                 let transaction = known.transaction;

@@ -167,8 +167,7 @@ impl Core {
         if is_invite {
             return self.try_taker(pod, message, flow, false, now);
         }
-        let message = message.bytes().clone();
-        self.outputs.push_back(Output::Forward { pod, shard: None, message, flow, report: None });
+        self.carry(pod, None, message, flow, now);
     }
 
     fn try_taker(&mut self, taker: PodRef, message: Message, flow: Flow, is_second: bool, now: Now) {
@@ -182,7 +181,9 @@ impl Core {
 
     /// The taker of an INVITE has it, or has not.
     pub(super) fn was_passed_on(&mut self, send: SendRef, failed: Option<SendFailed>, now: Now) {
-        let Some(one) = self.passed_on.trying.end(send) else { return };
+        let Some(one) = self.passed_on.trying.end(send) else {
+            return self.was_carried(send, failed, now);
+        };
         if failed.is_none() {
             self.keep_crossed(&one.message, one.flow, one.taker, now);
             if one.cancelled {

@@ -23,8 +23,7 @@ impl Core {
             if pod != self.identity.pod && self.is_of_new_call(&message, &flow) {
                 return self.pass_on(pod, message, flow, now);
             }
-            let message = message.bytes().clone();
-            return self.outputs.push_back(Output::Forward { pod, shard, message, flow, report: None });
+            return self.carry(pod, shard, message, flow, now);
         }
         // Counted once, by who deals with it: a flood that falls upon the wrong shard is no larger than it is.
         let method = message.method().label();

@@ -93,7 +93,7 @@ pub struct Edge {
     connections: HashMap<SocketAddr, u64>,
     /// The pod to which a Service brings what is sent to one that is gone.
     pub heir: Option<usize>,
-    /// No pod can reach another one to send by its flows.
+    /// No pod can reach another one.
     pub mesh_is_down: bool,
     /// So long after what was to leave by a pod that is gone the result comes.
     pub fails_after: Duration,
@@ -287,6 +287,7 @@ impl Edge {
                 }
                 Output::Forward { pod, message, flow, report, .. } => {
                     let taker = self.pods.iter().position(|known| known.pod == pod && known.alive);
+                    let taker = taker.filter(|taker| *taker == at || !self.mesh_is_down);
                     if let Some(taker) = taker {
                         self.count_crossing(&message);
                         let message = Message::parse(message).unwrap();

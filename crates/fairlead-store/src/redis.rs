@@ -8,6 +8,7 @@ mod encode;
 mod errand;
 mod examine;
 mod keeper;
+mod listening;
 mod place;
 mod read;
 mod scripts;
@@ -88,7 +89,7 @@ impl RedisStore {
         let keeper = Arc::new(Keeper::new(place, settings.timeout, broadcast::channel(NOTICES).0));
         let (queue, batches) = mpsc::channel(WAITING);
         tokio::spawn(keeper::keep_connected(Arc::downgrade(&keeper)));
-        tokio::spawn(keeper::keep_listening(Arc::downgrade(&keeper)));
+        tokio::spawn(listening::keep_listening(Arc::downgrade(&keeper)));
         tokio::spawn(send_batches(batches, Arc::clone(&keeper)));
         Ok(RedisStore { queue, keeper })
     }

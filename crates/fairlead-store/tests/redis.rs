@@ -3,12 +3,15 @@
 
 mod server;
 mod suite;
+mod way;
 
 use std::time::{Duration, Instant};
 
+use fairlead_model::id::PodRef;
 use fairlead_store::{BindOutcome, Notice, RedisSettings, RedisStore, Step, Store, StoreError};
 use server::Server;
 use suite::{bind, binding, bound, load, run};
+use way::Way;
 
 async fn open(server: &Server) -> RedisStore {
     let store = RedisStore::open(RedisSettings::new(server.url())).unwrap();
@@ -104,6 +107,52 @@ async fn a_redis_that_does_not_answer_is_away_within_its_time() {
     assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
     server.resume();
     assert!(store.wait_until_present(Duration::from_secs(5)).await);
+}
+
+/// Whether what others publish is heard within 10 s.
+async fn hears(store: &RedisStore, other: &RedisStore) -> bool {
+    let mut notices = store.notices();
+    let heard = tokio::time::timeout(Duration::from_secs(10), async {
+        loop {
+            let notice = Notice::PeerChanged { by: PodRef(7), name: "ann".to_owned() };
+            run(other, Step::Publish(notice.clone())).await;
+            let next = tokio::time::timeout(Duration::from_millis(100), notices.recv()).await;
+            if next == Ok(Ok(notice)) {
+                return;
+            }
+        }
+    });
+    heard.await.is_ok()
+}
+
+#[tokio::test]
+async fn notices_are_heard_again_after_the_way_to_redis_was_lost_without_a_word() {
+    let server = Server::start();
+    let (way, other) = (Way::to(server.port()).await, open(&server).await);
+    let store = RedisStore::open(RedisSettings::new(way.url())).unwrap();
+    assert!(store.wait_until_present(Duration::from_secs(5)).await);
+    assert!(hears(&store, &other).await);
+    way.falls_silent();
+    // The first one may have to find out.
+    let _ = store.run_one(Step::Load { name: "x".into() }).await;
+    assert!(store.wait_until_present(Duration::from_secs(5)).await);
+    assert!(hears(&store, &other).await);
+}
+
+#[tokio::test]
+async fn whoever_listens_notices_by_itself_that_nothing_comes_any_more() {
+    let server = Server::start();
+    let (way, other) = (Way::to(server.port()).await, open(&server).await);
+    let store = RedisStore::open(RedisSettings::new(way.url())).unwrap();
+    assert!(store.wait_until_present(Duration::from_secs(5)).await);
+    assert!(hears(&store, &other).await);
+    let mut notices = store.notices();
+    assert_eq!(way.falls_silent_for_listeners(), 1);
+    let resumed = tokio::time::timeout(Duration::from_secs(10), async {
+        while notices.recv().await != Ok(Notice::Resumed) {}
+    });
+    assert!(resumed.await.is_ok(), "some may have been missed");
+    assert!(hears(&store, &other).await);
 }
 
 #[tokio::test]

@@ -7,35 +7,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::join_all;
-use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo};
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, RedisResult, Value};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 use tracing::{debug, info, warn};
 
 use super::place::{Place, Way};
 use super::{read, scripts};
-use crate::keys::CHANGES;
 use crate::notice::Notice;
 
 /// How often an idle connection is asked whether it lives.
-const PING_EVERY: Duration = Duration::from_secs(1);
+pub(super) const PING_EVERY: Duration = Duration::from_secs(1);
 /// The first pause between two attempts to connect; it doubles.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// The connection and all that must know about it.
 pub struct Keeper {
-    place: Place,
-    timeout: Duration,
+    pub(super) place: Place,
+    pub(super) timeout: Duration,
     link: Mutex<Option<Link>>,
     lost: Notify,
     pub(super) present: AtomicBool,
+    /// How often the connection was made again.
+    pub(super) again: watch::Sender<u64>,
     pub(super) notices: broadcast::Sender<Notice>,
 }
 
@@ -66,6 +67,7 @@ impl Keeper {
             link: Mutex::new(None),
             lost: Notify::new(),
             present: AtomicBool::new(false),
+            again: watch::Sender::new(0),
             notices,
         }
     }
@@ -127,6 +129,7 @@ pub async fn keep_connected(keeper: Weak<Keeper>) {
                 keeper.present.store(true, Ordering::Relaxed);
                 info!(again = before, "Redis is there");
                 if before {
+                    keeper.again.send_modify(|times| *times += 1);
                     let _ = keeper.notices.send(Notice::Resumed);
                 }
                 (before, pause, reason) = (true, PAUSE_MIN, String::new());
@@ -173,65 +176,6 @@ async fn watch(keeper: &Arc<Keeper>) {
                 }
             }
         }
-    }
-}
-
-/// Hears what registrars publish, until the store is dropped.
-pub async fn keep_listening(keeper: Weak<Keeper>) {
-    let mut before = false;
-    loop {
-        let Some(strong) = keeper.upgrade() else { return };
-        let client = match strong.place.open().await.as_deref() {
-            Ok(Way::Single(client)) => Some((**client).clone()),
-            Ok(Way::Sentinel(client)) => client.lock().await.async_get_client().await.ok(),
-            Ok(Way::Cluster(_, clients)) => first_that_answers(clients, strong.timeout).await,
-            // Whoever connects says it.
-            Err(_) => None,
-        };
-        let (timeout, notices) = (strong.timeout, strong.notices.clone());
-        drop(strong);
-        if let Some(client) = client {
-            match tokio::time::timeout(timeout * 4, subscribe(&client)).await {
-                Ok(Ok(mut stream)) => {
-                    let _ = notices.send(if before { Notice::Resumed } else { Notice::Listening });
-                    before = true;
-                    loop {
-                        match tokio::time::timeout(PING_EVERY, stream.next()).await {
-                            Ok(Some(message)) => hear(message.get_payload_bytes(), &notices),
-                            Ok(None) => break,
-                            Err(_) if keeper.strong_count() == 0 => return,
-                            Err(_) => {}
-                        }
-                    }
-                }
-                Ok(Err(error)) => debug!(%error, "notices cannot be heard"),
-                Err(_) => debug!("notices cannot be heard in time"),
-            }
-        }
-        tokio::time::sleep(PAUSE_MIN * 2).await;
-    }
-}
-
-async fn first_that_answers(clients: &[redis::Client], timeout: Duration) -> Option<redis::Client> {
-    for client in clients {
-        if let Ok(Ok(_)) = tokio::time::timeout(timeout, client.get_multiplexed_async_connection()).await {
-            return Some(client.clone());
-        }
-    }
-    None
-}
-
-async fn subscribe(client: &redis::Client) -> RedisResult<redis::aio::PubSubStream> {
-    let (mut sink, stream) = client.get_async_pubsub().await?.split();
-    sink.subscribe(CHANGES).await?;
-    Ok(stream)
-}
-
-fn hear(payload: &[u8], notices: &broadcast::Sender<Notice>) {
-    match serde_json::from_slice(payload) {
-        // Nobody may be listening, which is no fault.
-        Ok(notice) => drop(notices.send(notice)),
-        Err(error) => debug!(%error, "a notice that cannot be read"),
     }
 }
 

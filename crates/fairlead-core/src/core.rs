@@ -16,7 +16,8 @@
 //! * [`keep_open`]: flows behind a Service
 //! * [`lost`]: what could not leave because its flow is gone; [`hold`]: where it waits for another; [`heard`]: what ends that;
 //!   [`unbound`]: the same of a trunk
-//! * [`ending`]: how a shard ends; [`pass_on`]: new calls while it drains; [`crossed`]: what another pod has, should that end; [`carried`]: what has to get there
+//! * [`ending`]: how a shard ends; [`pass_on`]: new calls while it drains; [`crossed`]: what another pod has, should that end; [`carried`]: what has to get there;
+//!   [`missed`]: since when pods are not there
 //! * [`qualify`], [`checkpoint`], [`operator`]
 
 use std::collections::{HashMap, VecDeque};
@@ -60,6 +61,7 @@ mod heard;
 mod hold;
 mod keep_open;
 mod lost;
+mod missed;
 mod operator;
 mod pass_on;
 mod qualify;
@@ -142,6 +144,7 @@ pub struct Core {
     passed_on: pass_on::PassedOn,
     crossed: crossed::Crossed,
     carried: carried::Carried,
+    missed: missed::Missed,
     holding: HashMap<u64, hold::Holding>,
     untold: HashMap<u64, tell::Told>,
     timers: Timers<Timer>,
@@ -316,6 +319,7 @@ impl Core {
             passed_on: pass_on::PassedOn::default(),
             crossed: crossed::Crossed::default(),
             carried: carried::Carried::default(),
+            missed: missed::Missed::default(),
             holding: HashMap::new(),
             untold: HashMap::new(),
             timers: Timers::default(),
@@ -419,7 +423,9 @@ impl Core {
     /// that here a lower number may well be the newer briefing, of another registrar.
     fn brief(&mut self, briefing: &Arc<Briefing>, now: Now) {
         self.briefed = true;
+        let before: Vec<PodRef> = self.router.pods().to_vec();
         if self.router.brief(briefing) {
+            self.missed.note(&before, &self.router, now.mono);
             // Pods came or went: packets of phones may arrive at others than before.
             self.sources.forget_all();
             self.look_for_owners_soon(now);

@@ -95,6 +95,11 @@ impl Router {
         pod == self.pod || self.pods.binary_search(&pod).is_ok()
     }
 
+    /// The pods that are there, this one among them when it is known.
+    pub fn pods(&self) -> &[PodRef] {
+        &self.pods
+    }
+
     /// Whether another pod takes new calls.
     pub fn has_taker(&self) -> bool {
         !self.takers.is_empty()

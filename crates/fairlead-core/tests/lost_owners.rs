@@ -8,7 +8,8 @@ use common::*;
 use fairlead_core::input::Input;
 use fairlead_core::route_message::Router;
 use fairlead_model::id::PodRef;
-use fairlead_testkit::{CallState, Incoming, NodeRef, Phone, Plan, Sim};
+use fairlead_testkit::{CallState, Heard, Incoming, NodeRef, Phone, Plan, Sim};
+use sip_wire::Method;
 
 const C: &str = "192.0.2.3:5060";
 
@@ -207,6 +208,49 @@ fn what_was_acknowledged_is_not_begun_again() {
     three.sim.run_for(ms(40_000));
     assert_eq!(three.bob().calls().len(), 1);
     assert_eq!(three.statuses().len(), heard, "{:?}", three.statuses());
+}
+
+/// His phone rings on for the pod that is gone, and he picks up: he is not left on the line with nobody.
+#[test]
+fn whoever_answers_a_pod_that_is_gone_is_hung_up_on() {
+    for known in [true, false] {
+        let mut three = three(false);
+        three.say("INVITE", POD_B);
+        three.sim.run_for(ms(300));
+        three.sim.node::<Edge>(three.edge).pods[1].alive = false;
+        if known {
+            three.brief(&[1, 3], false);
+            three.sim.run_for(ms(10_000));
+        }
+        three.sim.tell(three.bob, |bob: &mut Phone, now| bob.pick_up(0, now));
+        three.sim.run_for(ms(3_000));
+        let heard = |three: &mut Three, method| three.bob().heard().contains(&Heard::Request(method));
+        assert_eq!(heard(&mut three, Method::Bye), known);
+        if !known {
+            three.brief(&[1, 3], false);
+            three.sim.run_for(ms(12_000));
+        }
+        assert!(heard(&mut three, Method::Ack) && heard(&mut three, Method::Bye), "known: {known}");
+        assert_eq!(three.bob().live_calls(), 0);
+        three.sim.run_for(ms(40_000));
+        assert!(three.sim.node::<Edge>(three.edge).pods[2].core.is_idle());
+    }
+}
+
+/// A registrar that has just begun does not know all pods yet.
+#[test]
+fn an_answer_for_a_pod_that_is_missed_for_a_moment_is_left_to_it() {
+    let mut three = three(false);
+    three.say("INVITE", POD_B);
+    three.sim.run_for(ms(300));
+    three.brief(&[1, 3], false);
+    three.sim.run_for(ms(300));
+    three.sim.tell(three.bob, |bob: &mut Phone, now| bob.pick_up(0, now));
+    three.sim.run_for(ms(1_000));
+    three.brief(&[1, 2, 3], false);
+    three.sim.run_for(ms(6_000));
+    assert_eq!(three.bob().calls()[0].state, CallState::Up);
+    assert!(three.statuses().contains(&200));
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl Core {
     /// Another pod goes on with a call: nothing is said to anybody, and nothing of it is kept.
     pub(super) fn let_go(&mut self, reference: CallRef) {
         let Some(entry) = self.calls.remove(&reference) else { return };
-        self.strays.lives_elsewhere(reference.number);
+        self.strays.lives_elsewhere(reference);
         for (_, transaction) in &entry.open {
             self.transactions.forget(*transaction);
         }

@@ -148,9 +148,12 @@ impl Core {
     /// Those that had an INVITE and are still missed are gone.
     pub(super) fn look_for_owners(&mut self, now: Now) {
         self.crossed.scheduled.fired(now.mono);
-        let gone = |crossing: &Crossing| !self.router.is_there(crossing.owner);
+        let gone = |crossing: &Crossing| self.is_missed_for(crossing.owner, MISSED, now.mono);
         let lost: Vec<u64> =
             self.crossed.known.iter().filter(|(_, one)| gone(one)).map(|(name, _)| *name).collect();
+        if self.crossed.known.values().any(|one| !self.router.is_there(one.owner) && !gone(one)) {
+            self.look_for_owners_soon(now);
+        }
         for name in lost {
             let Some(crossing) = self.crossed.remove(name) else { continue };
             let call_id = crossing.message.call_id().to_owned();

@@ -4,7 +4,8 @@
 //! Each is acknowledged and its dialog ended (§13.2.2.4): the phone would otherwise be off the hook until its own
 //! timer, with nobody on the line. The Call-ID and the tag that we minted say which attempt of which call it was; all
 //! else that ACK and BYE need stands in the 2xx, so this works when the call is long forgotten. So is whoever answers at an
-//! address of a name that was left for the next one (RFC 3263 §4.3).
+//! address of a name that was left for the next one (RFC 3263 §4.3), and whoever picks up a phone that still rings for a pod that is
+//! gone.
 
 use fairlead_call::call::LEG_B;
 use sip_dialog::Dialog;
@@ -14,14 +15,17 @@ use super::*;
 
 /// So many dialogs of one forgotten call are ended (as of a living one).
 const MAX_BYES: u8 = 8;
+/// A pod has been missed for so long before an answer to it is ended by another one: longer than a registrar that has just begun
+/// takes to know all pods. Each answer comes again for 32 s.
+const MISSED: Duration = Duration::from_secs(5);
 /// So many forgotten calls are remembered.
 const MAX_CALLS: usize = 1_024;
 
 /// Forgotten calls that were answered, and the tags of those who were sent BYE.
 #[derive(Debug, Default)]
 pub(super) struct Strays {
-    ended: HashMap<u64, Ended>,
-    order: VecDeque<u64>,
+    ended: HashMap<CallRef, Ended>,
+    order: VecDeque<CallRef>,
 }
 
 #[derive(Debug)]
@@ -33,20 +37,20 @@ enum Ended {
 
 impl Strays {
     /// Another pod took this call: it is not for us to end it.
-    pub fn lives_elsewhere(&mut self, number: u64) {
-        self.remember(number, Ended::Elsewhere);
+    pub fn lives_elsewhere(&mut self, call: CallRef) {
+        self.remember(call, Ended::Elsewhere);
     }
 
-    fn is_elsewhere(&self, number: u64) -> bool {
-        matches!(self.ended.get(&number), Some(Ended::Elsewhere))
+    fn is_elsewhere(&self, call: CallRef) -> bool {
+        matches!(self.ended.get(&call), Some(Ended::Elsewhere))
     }
 
     /// Whether this dialog of the call is to be ended: once each, and not ever more of them.
-    fn wants_bye(&mut self, number: u64, tag: &str) -> bool {
-        if !self.ended.contains_key(&number) {
-            self.remember(number, Ended::Tags(Vec::new()));
+    fn wants_bye(&mut self, call: CallRef, tag: &str) -> bool {
+        if !self.ended.contains_key(&call) {
+            self.remember(call, Ended::Tags(Vec::new()));
         }
-        match self.ended.get_mut(&number) {
+        match self.ended.get_mut(&call) {
             Some(Ended::Tags(tags))
                 if tags.len() < usize::from(MAX_BYES) && !tags.iter().any(|t| t == tag) =>
             {
@@ -57,14 +61,14 @@ impl Strays {
         }
     }
 
-    fn remember(&mut self, number: u64, what: Ended) {
+    fn remember(&mut self, call: CallRef, what: Ended) {
         if self.order.len() >= MAX_CALLS
             && let Some(oldest) = self.order.pop_front()
         {
             self.ended.remove(&oldest);
         }
-        if self.ended.insert(number, what).is_none() {
-            self.order.push_back(number);
+        if self.ended.insert(call, what).is_none() {
+            self.order.push_back(call);
         }
     }
 }
@@ -76,6 +80,13 @@ impl Core {
         let Some((call, attempt)) = self.attempt_that_invited(response).filter(|_| answers) else {
             return self.event(Event::Dropped { reason: "stray_response" });
         };
+        if (call.pod, call.shard) != (self.identity.pod, ShardRef(self.identity.shard)) {
+            let adopted = self.adopted.contains_key(response.call_id());
+            if !adopted && self.is_missed_for(call.pod, MISSED, now.mono) {
+                return self.end_answer(call, response, flow, now);
+            }
+            return self.event(Event::Dropped { reason: "stray_response" });
+        }
         let mut is_of_call = false;
         self.with_call(call, now, |call, now| is_of_call = call.late_answer(attempt, response, now));
         if !is_of_call {
@@ -85,7 +96,7 @@ impl Core {
 
     /// Acknowledges a 2xx and ends its dialog, which is no call's.
     pub(super) fn end_answer(&mut self, call: CallRef, response: &Message, flow: &Flow, now: Now) {
-        if self.strays.is_elsewhere(call.number) {
+        if self.strays.is_elsewhere(call) {
             return self.event(Event::Dropped { reason: "stray_response" });
         }
         let Ok(mut dialog) = Dialog::of_answer(response) else {
@@ -97,7 +108,7 @@ impl Core {
         if let Some((message, _)) = self.write_stray(&to, |via| ack.writer(&dialog, via, 70)) {
             self.send_once(to.clone(), "ACK", message);
         }
-        if !self.strays.wants_bye(call.number, &dialog.remote_tag) {
+        if !self.strays.wants_bye(call, &dialog.remote_tag) {
             return;
         }
         let bye = dialog.request(Method::Bye);
@@ -118,17 +129,15 @@ impl Core {
         self.drain_transactions(now);
     }
 
-    /// The attempt of a call of this shard whose INVITE a response answers, if its names are ours.
+    /// The attempt of a call whose INVITE a response answers, if its names are ours, or those of another pod.
     fn attempt_that_invited(&self, response: &Message) -> Option<(CallRef, AttemptRef)> {
         let keys = self.router.keys();
         let id = Minted::read(response.call_id(), keys).filter(|minted| minted.kind == Kind::CallId)?;
         let from_tag = response.from_tag()?;
         let tag = Minted::read(from_tag, keys).filter(|minted| minted.kind == Kind::Call)?;
-        let here = (self.identity.pod, ShardRef(self.identity.shard));
         let same =
             (id.pod, id.shard, id.number, LEG_B | id.index) == (tag.pod, tag.shard, tag.number, tag.index);
-        (same && (id.pod, id.shard) == here)
-            .then_some((CallRef { pod: id.pod, shard: id.shard, number: id.number }, AttemptRef(id.index)))
+        same.then_some((CallRef { pod: id.pod, shard: id.shard, number: id.number }, AttemptRef(id.index)))
     }
 
     fn write_stray(
@@ -147,22 +156,26 @@ impl Core {
 mod tests {
     use super::*;
 
+    fn call(number: u64) -> CallRef {
+        CallRef { pod: PodRef(1), shard: ShardRef(0), number }
+    }
+
     #[test]
     fn each_dialog_is_ended_once_and_eight_of_a_call_at_most() {
         let mut strays = Strays::default();
-        assert!(strays.wants_bye(1, "a"));
-        assert!(!strays.wants_bye(1, "a"));
-        let more = (0..20).filter(|n| strays.wants_bye(1, &n.to_string())).count();
+        assert!(strays.wants_bye(call(1), "a"));
+        assert!(!strays.wants_bye(call(1), "a"));
+        let more = (0..20).filter(|n| strays.wants_bye(call(1), &n.to_string())).count();
         assert_eq!(more, 7);
-        strays.lives_elsewhere(2);
-        assert!(strays.is_elsewhere(2) && !strays.wants_bye(2, "a"));
+        strays.lives_elsewhere(call(2));
+        assert!(strays.is_elsewhere(call(2)) && !strays.wants_bye(call(2), "a"));
     }
 
     #[test]
     fn the_memory_of_forgotten_calls_is_bounded() {
         let mut strays = Strays::default();
         for number in 0..5_000 {
-            strays.wants_bye(number, "a");
+            strays.wants_bye(call(number), "a");
         }
         assert_eq!((strays.ended.len(), strays.order.len()), (MAX_CALLS, MAX_CALLS));
     }

@@ -204,7 +204,8 @@ impl<S: BuildHasher + Clone> Streams<S> {
         self.free.push(id.index);
         let port = endpoint.port;
         // Those that are its own.
-        for address in [endpoint.source(), endpoint.address].into_iter().flatten() {
+        let was = endpoint.was.map(|was| was.address);
+        for address in [endpoint.source(), was, endpoint.address].into_iter().flatten() {
             self.table.retire(now, port, address, id, endpoint.counters.reception.ssrc());
         }
         self.table.stop_waiting(port, endpoint.signalled.learn, id);

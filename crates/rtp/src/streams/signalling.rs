@@ -70,10 +70,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
         if let Some(old) = old.filter(|_| stays.is_none()) {
             self.table.retire(now, port, old, id, endpoint.counters.reception.ssrc());
         }
-        if let Some(said) = endpoint.address.filter(|_| endpoint.source == Source::Waiting)
-            && Some(said) != address
-            && Some(said) != stays
-        {
+        if let Some(said) = endpoint.address.filter(|&said| Some(said) != address && Some(said) != stays) {
             self.table.release(now, port, said, id);
         }
         self.table.stop_waiting(port, endpoint.signalled.learn, id);

@@ -101,3 +101,38 @@ fn put<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>, key: K, valu
         }
     }
 }
+
+#[cfg(test)]
+impl<S: BuildHasher + Clone> Table<S> {
+    /// All that it holds, to compare; empty when nobody and nothing is left.
+    pub fn picture(&self) -> Vec<String> {
+        let loads = self.loads.iter().filter(|load| load.waiting + load.endpoints > 0 || load.ids > 0);
+        let mut all: Vec<String> = loads.map(|load| format!("{load:?}")).collect();
+        all.extend(self.triples.iter().map(|entry| format!("{entry:?}")));
+        all.extend(self.waiting.iter().map(|entry| format!("{entry:?}")));
+        all.extend(self.near.iter().map(|entry| format!("{entry:?}")));
+        assert!(!self.journal.is_open() && self.journal.entries.is_empty());
+        all.sort();
+        all
+    }
+
+    /// Whose the live triples are.
+    pub fn live(&self) -> Vec<(PortId, std::net::SocketAddr, EndpointId)> {
+        let who = |(triple, holder): (&Triple, &Holder)| match holder {
+            Holder::Live { who, .. } => Some((triple.0, triple.1, *who)),
+            Holder::Former(_) => None,
+        };
+        self.triples.iter().filter_map(who).collect()
+    }
+
+    /// Who waits for whom.
+    pub fn waiters(&self) -> Vec<(PortId, crate::endpoint::Learn, EndpointId)> {
+        use crate::endpoint::Learn;
+        let from = self.waiting.iter().map(|((port, ip), who)| (*port, Learn::From(*ip), *who));
+        let anywhere = (0..).zip(&self.loads).filter_map(|(port, load)| {
+            assert!(load.anywhere.is_none() || load.waiting == 1, "it waits alone");
+            Some((PortId(port), Learn::Anywhere, load.anywhere?))
+        });
+        from.chain(anywhere).collect()
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fairlead_model::id::PodRef;
 use fairlead_model::member::Role;
-use fairlead_store::{Notice, Step};
+use fairlead_store::{Notice, Step, StoreError};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -54,8 +54,14 @@ impl Forgetting {
 }
 
 impl Registrar {
-    /// This registrar and all others forget a peer; the names of those that did not say so.
-    pub(crate) async fn forget_everywhere(&self, name: &str, gone: bool, fixed: bool) -> Vec<String> {
+    /// This registrar and all others forget a peer; the names of those that did not say so. An error when the others could
+    /// not be asked, whoever they are.
+    pub(crate) async fn forget_everywhere(
+        &self,
+        name: &str,
+        gone: bool,
+        fixed: bool,
+    ) -> Result<Vec<String>, StoreError> {
         self.forget_here(name, gone, fixed);
         let members = self.members.living(self.clock.now());
         let me = self.config.me.pod;
@@ -63,15 +69,16 @@ impl Registrar {
         let others: HashMap<PodRef, String> = others.map(|one| (one.pod, one.name)).collect();
         let (id, all) = self.forgetting.ask(others.keys().copied().collect());
         let notice = Notice::Forget { by: me, id, names: vec![name.to_owned()], gone, fixed };
-        let told = self.storage.store().run_one(Step::Publish(notice)).await.is_ok();
-        if told && !others.is_empty() {
+        let told = self.storage.store().run_one(Step::Publish(notice)).await;
+        if told.is_ok() && !others.is_empty() {
             // Late is silent.
             let _ = tokio::time::timeout(WAIT, all).await;
         }
         let silent = self.forgetting.end(id);
+        told?;
         let mut silent: Vec<String> = silent.iter().filter_map(|pod| others.get(pod).cloned()).collect();
         silent.sort_unstable();
-        silent
+        Ok(silent)
     }
 
     /// Another registrar asks.

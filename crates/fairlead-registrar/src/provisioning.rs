@@ -50,13 +50,12 @@ impl ProvisioningPort for Registrar {
         let step = Step::Withdraw { name: name.to_owned(), uid: uid.to_owned() };
         let outcome =
             self.storage.store().run_one(step).await.and_then(Outcome::withdrawn).map_err(unable)?;
-        if outcome != Withdrawn::NotYours {
-            self.forget_everywhere(name, true, false).await;
-            self.sweep_late(name.to_owned());
-        }
         if outcome == Withdrawn::Removed {
             self.metrics.provisioned.get_or_create(&OutcomeLabel { outcome: "withdrawn" }).inc();
             info!("a peer was withdrawn");
+        }
+        if outcome != Withdrawn::NotYours {
+            self.gone_everywhere(name).await?;
         }
         Ok(outcome)
     }
@@ -113,17 +112,36 @@ impl Registrar {
         let outcome =
             self.storage.store().run_one(step).await.and_then(Outcome::provisioned).map_err(unable)?;
         // Written before, but somebody did not say that he has forgotten: he is asked again.
-        let unheard = self.unheard.lock().remove(&name);
+        let unheard = self.unheard.lock().contains(&name);
         let put_right = match outcome {
             Provisioned::Written { put_right, .. } => put_right,
             Provisioned::Unchanged if unheard => Vec::new(),
             other => return Ok(other),
         };
-        let silent = self.forget_everywhere(&name, false, fixed).await;
-        if !silent.is_empty() {
-            self.unheard.lock().insert(name);
+        // Until all have said so, whoever asks again has all of them asked again.
+        self.unheard.lock().insert(name.clone());
+        let silent =
+            self.forget_everywhere(&name, false, fixed).await.map_err(|error| untold("written", error))?;
+        if silent.is_empty() {
+            self.unheard.lock().remove(&name);
         }
         Ok(Provisioned::Written { put_right, silent })
+    }
+
+    /// All registrars forget a peer that was removed. One that still holds it lets its phone register again, so it is not
+    /// gone before each of them has said so: asked again, all are asked again.
+    async fn gone_everywhere(&self, name: &str) -> Result<(), Unanswered> {
+        let silent = self.forget_everywhere(name, true, false).await;
+        self.sweep_late(name.to_owned());
+        let silent = silent.map_err(|error| untold("removed", error))?;
+        if !silent.is_empty() {
+            return Err(Unanswered::Unable(format!(
+                "it is removed, and not yet forgotten by {}",
+                silent.join(", ")
+            )));
+        }
+        self.unheard.lock().remove(name);
+        Ok(())
     }
 
     /// Whether a name that is not there may be called unknown. Not while the operator role has yet to write its peers,
@@ -205,4 +223,8 @@ impl Registrar {
         }
         Ok(rows)
     }
+}
+
+fn untold(done: &str, error: StoreError) -> Unanswered {
+    Unanswered::Unable(format!("it is {done}, and other registrars could not be told: {error}"))
 }

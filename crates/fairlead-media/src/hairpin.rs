@@ -72,15 +72,21 @@ impl Hairpin {
         let aims = aims.get(..MOST).unwrap_or(aims);
         *self.token.lock() = rand::random();
         self.arrived.lock().clear();
-        self.open.store(true, Ordering::Relaxed);
+        let looking = self.look();
         if let Err(failed) = self.send_all(aims).await {
             tracing::debug!(%failed, "our own address cannot be tried");
         }
-        self.open.store(false, Ordering::Relaxed);
+        drop(looking);
         let mut arrived: Vec<Arrival> = self.arrived.lock().drain().collect();
         arrived.retain(|arrival| (arrival.aim as usize) < aims.len());
         arrived.sort_unstable();
         arrived
+    }
+
+    /// Workers look for them until this is dropped, also when nobody waits for the result any more.
+    fn look(&self) -> Looking<'_> {
+        self.open.store(true, Ordering::Relaxed);
+        Looking(self)
     }
 
     async fn send_all(&self, aims: &[SocketAddr]) -> io::Result<()> {
@@ -113,6 +119,14 @@ impl Hairpin {
     }
 }
 
+struct Looking<'a>(&'a Hairpin);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.open.store(false, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +141,13 @@ mod tests {
         assert!(!hairpin.notice(30_000, &[0x80; LENGTH]) && !hairpin.notice(30_000, &[]));
         assert!(hairpin.notice(30_000, &request([7; 8], &[])));
         assert_eq!(hairpin.arrived.lock().drain().collect::<Vec<_>>(), [Arrival { aim: 3, port: 30_000 }]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_looked_for_once_nobody_waits_for_it() {
+        let hairpin = Hairpin::default();
+        let nowhere = ["127.0.0.1:9".parse().unwrap()];
+        let tried = tokio::time::timeout(Duration::from_millis(30), hairpin.try_all(&nowhere)).await;
+        assert!(tried.is_err() && !hairpin.is_open());
     }
 }

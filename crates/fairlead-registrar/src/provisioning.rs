@@ -7,7 +7,7 @@ use fairlead_model::operator::PeerPage;
 use fairlead_model::peer::Peer;
 use fairlead_model::peer::options::Remark;
 use fairlead_model::peer::row::RUNTIME_COLUMNS;
-use fairlead_model::provision::{Marked, PeerNews, Provision, Provisioned, Withdrawn};
+use fairlead_model::provision::{Mark, Marked, PeerNews, Provision, Provisioned, Withdrawn};
 use fairlead_model::surroundings::Surroundings;
 use fairlead_proto::operator::{Page, Unanswered};
 use fairlead_proto::provisioning::ProvisioningPort;
@@ -108,14 +108,15 @@ impl Registrar {
         }
         let name = peer.name.clone();
         let fixed = self.is_fixed(&name, &peer.columns);
+        let may_be_unheard =
+            peer.forget || self.unheard.lock().contains(&name) || self.holds_another(&name, &peer.mark);
         let step = Step::Provision(Box::new(peer));
         let outcome =
             self.storage.store().run_one(step).await.and_then(Outcome::provisioned).map_err(unable)?;
-        // Written before, but somebody did not say that he has forgotten: he is asked again.
-        let unheard = self.unheard.lock().contains(&name);
         let put_right = match outcome {
             Provisioned::Written { put_right, .. } => put_right,
-            Provisioned::Unchanged if unheard => Vec::new(),
+            // Written before, but perhaps not all have forgotten what was before: they are asked (again).
+            Provisioned::Unchanged if may_be_unheard => Vec::new(),
             other => return Ok(other),
         };
         // Until all have said so, whoever asks again has all of them asked again.
@@ -126,6 +127,11 @@ impl Registrar {
             self.unheard.lock().remove(&name);
         }
         Ok(Provisioned::Written { put_right, silent })
+    }
+
+    /// Whether a peer is cached here under another mark: its writing was not heard here, and perhaps nowhere.
+    fn holds_another(&self, name: &str, mark: &Mark) -> bool {
+        self.catalog.row(name).is_some_and(|row| marked::mark_of(&row).as_ref() != Some(mark))
     }
 
     /// All registrars forget a peer that was removed. One that still holds it lets its phone register again, so it is not

@@ -11,12 +11,58 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bed::*;
-use fairlead_model::provision::{Provisioned, Withdrawn};
+use fairlead_model::provision::{Provision, Provisioned, Withdrawn};
 use fairlead_proto::operator::{PeersPort, Unanswered};
 use fairlead_proto::provisioning::ProvisioningPort;
 use fairlead_store::{MemoryStore, NoticeStream, Outcome, Step, Store, StoreError};
 use marked::*;
 use server::Server;
+
+const PHONE: &str = "198.51.100.7:40000";
+
+fn ann(generation: &str, secret: &str, forget: bool) -> Provision {
+    Provision { forget, ..peer("ann", generation, &[("secret", secret)]) }
+}
+
+/// What a registrar does that ends between writing a peer and telling the others.
+async fn written_without_a_word(store: &dyn Store, peer: Provision) {
+    let outcome = store.run_one(Step::Provision(Box::new(peer))).await.unwrap().provisioned().unwrap();
+    assert_eq!(outcome, written());
+}
+
+#[tokio::test]
+async fn whoever_asks_again_can_have_everybody_forget_what_is_so_already() {
+    let server = Server::start();
+    let (one, two) = two(&server).await;
+    let mut b = Pod::attach(&two, 2).await;
+    one.provision(peer("ann", "1", &[])).await.unwrap();
+    contacts(&b.registers("ann", PHONE, 1).await);
+    written_without_a_word(&*redis(&server).await, ann("2", "other", false)).await;
+    // It knows the peer only as it is now.
+    let three = registrar(redis(&server).await, 902, Vec::new());
+    three.wait_until_ready().await;
+    until("all know each other", async || three.members().await.unwrap().len() == 4).await;
+    assert!(three.get_peer("ann", true).await.unwrap().is_some());
+    assert_eq!(three.provision(ann("2", "other", false)).await.unwrap(), Provisioned::Unchanged);
+    contacts(&b.registers("ann", PHONE, 2).await);
+    assert_eq!(three.provision(ann("2", "other", true)).await.unwrap(), written());
+    assert_eq!(status(&b.registers("ann", PHONE, 3).await), 403);
+}
+
+#[tokio::test]
+async fn a_registrar_that_holds_another_peer_than_it_is_asked_for_has_everybody_forget_it() {
+    let server = Server::start();
+    let (one, two) = two(&server).await;
+    let (mut a, mut b) = (Pod::attach(&one, 1).await, Pod::attach(&two, 2).await);
+    one.provision(peer("ann", "1", &[])).await.unwrap();
+    contacts(&a.registers("ann", PHONE, 1).await);
+    contacts(&b.registers("ann", PHONE, 2).await);
+    written_without_a_word(&*redis(&server).await, ann("2", "other", false)).await;
+    assert_eq!(one.provision(ann("2", "other", false)).await.unwrap(), written());
+    assert_eq!(status(&a.registers("ann", PHONE, 3).await), 403);
+    assert_eq!(status(&b.registers("ann", PHONE, 4).await), 403);
+    assert_eq!(one.provision(ann("2", "other", false)).await.unwrap(), Provisioned::Unchanged);
+}
 
 #[tokio::test]
 async fn a_peer_is_not_removed_before_every_registrar_has_forgotten_it() {

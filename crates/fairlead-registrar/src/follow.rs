@@ -51,6 +51,7 @@ struct Pending {
     drifted: BTreeSet<String>,
     all: bool,
     emptied: bool,
+    resumed: bool,
 }
 
 impl Pending {
@@ -102,6 +103,11 @@ impl Followers {
     /// The store was emptied.
     pub fn emptied(&self) {
         self.each(|pending| pending.emptied = true);
+    }
+
+    /// The store is there again.
+    pub fn resumed(&self) {
+        self.each(|pending| pending.resumed = true);
     }
 
     /// What happened meanwhile is not known.
@@ -187,7 +193,7 @@ async fn tell_pending(
     tell: &mpsc::Sender<PeerNews>,
 ) -> Result<(), Ended> {
     loop {
-        let (emptied, drifted, all, names) = {
+        let (emptied, resumed, drifted, all, names) = {
             let mut pending = follower.pending.lock();
             let all = std::mem::take(&mut pending.all);
             if all {
@@ -197,13 +203,17 @@ async fn tell_pending(
                 order.retain(|name| names.contains_key(name));
             }
             let emptied = std::mem::take(&mut pending.emptied);
-            (emptied, std::mem::take(&mut pending.drifted), all, pending.take())
+            let resumed = std::mem::take(&mut pending.resumed);
+            (emptied, resumed, std::mem::take(&mut pending.drifted), all, pending.take())
         };
-        if !emptied && !all && drifted.is_empty() && names.is_empty() {
+        if !emptied && !resumed && !all && drifted.is_empty() && names.is_empty() {
             return Ok(());
         }
         if emptied {
             send(tell, PeerNews::Emptied).await?;
+        }
+        if resumed {
+            send(tell, PeerNews::Resumed).await?;
         }
         for name in drifted {
             send(tell, PeerNews::Changed(name)).await?;

@@ -34,14 +34,13 @@ pub fn start(registrar: &Arc<Registrar>) {
 /// Hears what other registrars publish.
 async fn listen(registrar: Weak<Registrar>, mut notices: NoticeStream) {
     loop {
-        let notice = match notices.recv().await {
-            Ok(notice) => notice,
-            // Some were missed: as if the store had been away.
-            Err(RecvError::Lagged(_)) => Notice::Resumed,
-            Err(RecvError::Closed) => return,
-        };
+        let notice = notices.recv().await;
         let Some(registrar) = registrar.upgrade() else { return };
-        registrar.hear(notice).await;
+        match notice {
+            Ok(notice) => registrar.hear(notice).await,
+            Err(RecvError::Lagged(_)) => registrar.catch_up().await,
+            Err(RecvError::Closed) => return,
+        }
     }
 }
 
@@ -329,13 +328,20 @@ impl Registrar {
             }
             Notice::Resumed => {
                 self.members.give_grace();
-                self.resume().await;
-                self.followers.all();
+                self.catch_up().await;
+                // A replica that took over may lack the last writes: whoever made them compares.
+                self.followers.resumed();
             }
             // What was read before may be old already.
             Notice::Listening => self.resume().await,
             _ => {}
         }
+    }
+
+    /// Some notices were missed: what is held here may be old, and whoever follows was not told all.
+    async fn catch_up(&self) {
+        self.resume().await;
+        self.followers.all();
     }
 
     /// Another registrar bound contacts. Every registrar knows all of them: it may be a flow of a pod on our streams, and

@@ -9,10 +9,13 @@ use dashmap::DashMap;
 use fairlead_model::binding::{Qualify, QualifyState};
 use fairlead_model::operator::PeerView;
 use fairlead_model::provision::PeerNews;
+use fairlead_proto::operator::Unanswered;
+use fairlead_store::StoreError;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tracing::{debug, info};
 
+use crate::operator::unable;
 use crate::registrar::Registrar;
 
 /// News on their way to one follower; beyond that they gather, one for each peer.
@@ -143,9 +146,13 @@ impl Followers {
 }
 
 impl Registrar {
-    /// One more who follows; `None` at the end of the registrar.
-    pub(crate) fn start_following(&self) -> Option<mpsc::Receiver<PeerNews>> {
-        let registrar = self.me.upgrade()?;
+    /// One more who follows. Not while the store is away: what is held here need not be all there is, and whoever is told of
+    /// some peers, and that these are all, takes the others to be gone.
+    pub(crate) fn start_following(&self) -> Result<mpsc::Receiver<PeerNews>, Unanswered> {
+        let registrar = self.me.upgrade().ok_or(Unanswered::Unreachable)?;
+        if !self.store_is_present() {
+            return Err(unable(StoreError::Away));
+        }
         let follower = Arc::new(Follower::default());
         // Before the first list is read, so that no change is missed.
         self.followers.list.lock().push(Arc::downgrade(&follower));
@@ -156,7 +163,7 @@ impl Registrar {
             let ended = tell_all(weak, follower, tell).await;
             info!(why = ended.0, "somebody no longer follows peers");
         });
-        Some(news)
+        Ok(news)
     }
 }
 
@@ -237,7 +244,7 @@ async fn tell_pending(
     }
 }
 
-/// How peers are now: at first only those that have a contact or are monitored.
+/// How peers are now: at first only those that have a contact or are monitored. Ends when the store goes away meanwhile.
 async fn snapshot(
     registrar: &Weak<Registrar>,
     tell: &mpsc::Sender<PeerNews>,
@@ -246,17 +253,12 @@ async fn snapshot(
     let mut after: Option<String> = None;
     loop {
         let strong = registrar.upgrade().ok_or(Ended("the registrar ends"))?;
-        let (names, more) = match strong.names(after.as_deref()).await {
-            Ok(page) => page,
-            Err(error) => {
-                debug!(%error, "peers cannot be listed for a follower");
-                return Err(Ended("peers could not be listed"));
-            }
-        };
+        let (names, more) = strong.all_names(after.as_deref()).await.map_err(unlisted)?;
         after = names.last().cloned().or(after);
         for names in names.chunks(TOGETHER) {
-            let names = names.iter().map(|name| (name.clone(), false)).collect();
-            for view in strong.views(names).await.0 {
+            let found = strong.find_all(names.to_vec()).await.map_err(unlisted)?;
+            let views: Vec<PeerView> = found.iter().map(|found| strong.seen_of(found).view()).collect();
+            for view in views {
                 if !first || view.monitored || !view.contacts.is_empty() {
                     send(tell, PeerNews::Peer(Box::new(view))).await?;
                 }
@@ -266,6 +268,11 @@ async fn snapshot(
             return Ok(());
         }
     }
+}
+
+fn unlisted(error: StoreError) -> Ended {
+    debug!(%error, "peers cannot be listed for a follower");
+    Ended("peers could not be listed")
 }
 
 async fn send(tell: &mpsc::Sender<PeerNews>, news: PeerNews) -> Result<(), Ended> {

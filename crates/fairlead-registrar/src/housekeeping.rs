@@ -78,6 +78,9 @@ async fn tick(registrar: Weak<Registrar>) {
             }
             if !warmed {
                 warmed = strong.warm_up().await.is_ok();
+                if warmed {
+                    strong.followers.all();
+                }
             }
             if round.is_multiple_of(EXPIRY_EVERY) {
                 strong.end_expired().await;
@@ -332,8 +335,8 @@ impl Registrar {
                 // A replica that took over may lack the last writes: whoever made them compares.
                 self.followers.resumed();
             }
-            // What was read before may be old already.
-            Notice::Listening => self.resume().await,
+            // What was read and told before may be old already.
+            Notice::Listening => self.catch_up().await,
             _ => {}
         }
     }

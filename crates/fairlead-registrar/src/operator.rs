@@ -159,21 +159,30 @@ impl Registrar {
         }
     }
 
-    /// The next names in order, of sip.conf and of the store's index together, and whether there are more.
-    pub(crate) async fn names(&self, after: Option<&str>) -> Result<(Vec<String>, bool), StoreError> {
-        let step = Step::Names { after: after.map(str::to_owned), limit: NAMES };
-        let stored = match self.storage.store().run_one(step).await.and_then(Outcome::names) {
-            Ok(names) => names,
-            // Away: those that are cached here.
+    /// The next names in order, of sip.conf and of the store's index together, and whether there are more. While the store
+    /// is away: those that are cached here.
+    async fn names(&self, after: Option<&str>) -> Result<(Vec<String>, bool), StoreError> {
+        match self.all_names(after).await {
             Err(error) if error.passes() => {
                 let mut names = self.catalog.cached_names();
                 names.sort_unstable();
                 names.retain(|name| after.is_none_or(|after| name.as_str() > after));
                 names.truncate(NAMES as usize);
-                names
+                Ok(self.with_statics(after, names))
             }
-            Err(error) => return Err(error),
-        };
+            all => all,
+        }
+    }
+
+    /// The next names as [`Registrar::names`], never fewer than there are: an error while the store is away.
+    pub(crate) async fn all_names(&self, after: Option<&str>) -> Result<(Vec<String>, bool), StoreError> {
+        let step = Step::Names { after: after.map(str::to_owned), limit: NAMES };
+        let stored = self.storage.store().run_one(step).await?.names()?;
+        Ok(self.with_statics(after, stored))
+    }
+
+    /// The next names of the store, and those of sip.conf among them.
+    fn with_statics(&self, after: Option<&str>, stored: Vec<String>) -> (Vec<String>, bool) {
         let from = match after {
             Some(after) => std::ops::Bound::Excluded(after),
             None => std::ops::Bound::Unbounded,
@@ -191,14 +200,36 @@ impl Registrar {
         if let Some(end) = ends.into_iter().flatten().min() {
             names.retain(|name| *name <= end);
         }
-        Ok((names.into_iter().collect(), full))
+        (names.into_iter().collect(), full)
     }
 
     /// Peers with these names as they are now, in the same order; those that are gone are left out. Nothing is
     /// taken into the cache by being listed.
     pub(crate) async fn find(&self, names: Vec<String>) -> Result<Vec<Found>, StoreError> {
+        let results = self.load_all(&names).await;
+        self.found(names, results)
+    }
+
+    /// As [`Registrar::find`], never fewer than there are: an error while the store is away.
+    pub(crate) async fn find_all(&self, names: Vec<String>) -> Result<Vec<Found>, StoreError> {
+        let results = self.load_all(&names).await;
+        match results.iter().find_map(|result| result.as_ref().err().filter(|error| error.passes())) {
+            Some(error) => Err(error.clone()),
+            None => self.found(names, results),
+        }
+    }
+
+    async fn load_all(&self, names: &[String]) -> Vec<Result<Outcome, StoreError>> {
         let steps = names.iter().map(|name| Step::Load { name: name.clone() }).collect();
-        let results = self.storage.store().run(steps).await;
+        self.storage.store().run(steps).await
+    }
+
+    /// What was loaded, and what is held here, together.
+    fn found(
+        &self,
+        names: Vec<String>,
+        results: Vec<Result<Outcome, StoreError>>,
+    ) -> Result<Vec<Found>, StoreError> {
         let mut found = Vec::with_capacity(names.len());
         for (name, result) in names.into_iter().zip(results) {
             let (row, bindings) = match result.and_then(Outcome::loaded) {

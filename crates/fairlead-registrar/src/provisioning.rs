@@ -82,7 +82,7 @@ impl ProvisioningPort for Registrar {
     }
 
     async fn follow(&self) -> Result<mpsc::Receiver<PeerNews>, Unanswered> {
-        self.start_following().ok_or(Unanswered::Unreachable)
+        self.start_following()
     }
 
     async fn set_surroundings(&self, surroundings: Surroundings) -> Result<(), Unanswered> {

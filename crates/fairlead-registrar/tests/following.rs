@@ -9,6 +9,7 @@ mod server;
 mod way;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bed::*;
 use fairlead_model::provision::PeerNews;
@@ -47,4 +48,56 @@ async fn whoever_follows_is_told_that_the_store_was_away() {
     way.falls_silent();
     hear(&mut news, |news| (news == PeerNews::Resumed).then_some(())).await;
     assert_eq!(hear(&mut news, view_of("ann")).await.contacts.len(), 1, "all of it is told anew");
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_all_peers_by_a_registrar_that_has_not_seen_its_store() {
+    let server = Server::start();
+    let (_one, _a) = with_ann(&server).await;
+    server.pause();
+    let two = registrar_at(server.url(), 901);
+    if let Ok(mut news) = two.follow().await {
+        let first = tokio::time::timeout(Duration::from_secs(1), news.recv()).await;
+        assert_eq!(first, Ok(None), "the stream ends, or is not taken at all");
+    }
+    server.resume();
+    two.wait_until_ready().await;
+    let mut news = None;
+    until("it can be followed", async || {
+        news = two.follow().await.ok();
+        news.is_some()
+    })
+    .await;
+    let peers = told(&mut news.unwrap()).await;
+    assert_eq!(peers.iter().map(|peer| peer.contacts.len()).collect::<Vec<_>>(), [1], "{peers:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_goes_away_ends_the_list_of_all_peers() {
+    let server = Server::start();
+    let (one, _a) = with_ann(&server).await;
+    server.pause();
+    // It has not noticed yet.
+    let mut news = one.follow().await.unwrap();
+    while let Some(news) = news.recv().await {
+        assert_ne!(news, PeerNews::Told);
+    }
+    server.resume();
+}
+
+#[tokio::test]
+async fn what_happened_before_notices_were_heard_is_told() {
+    let server = Server::start();
+    let (_one, mut a) = with_ann(&server).await;
+    let way = Way::to(server.port()).await;
+    way.takes_no_listeners(true);
+    let two = registrar_at(way.url(), 901);
+    two.wait_until_ready().await;
+    let mut news = two.follow().await.unwrap();
+    told(&mut news).await;
+    let moved = "198.51.100.7:41000";
+    contacts(&a.registers("ann", moved, 2).await);
+    way.takes_no_listeners(false);
+    let ann = hear(&mut news, view_of("ann")).await;
+    assert_eq!(ann.address.map(|address| address.port), Some(41_000));
 }

@@ -139,13 +139,22 @@ impl Followers {
         news
     }
 
-    /// Forgets what was told of contacts of names that are not there any more.
-    pub fn sweep(&self, is_there: impl Fn(&str) -> bool) {
-        self.told.retain(|(name, _), _| is_there(name));
+    /// Forgets what was told of contacts that are not there any more.
+    fn sweep(&self, is_there: impl Fn(&str, &str) -> bool) {
+        self.told.retain(|(name, key), _| is_there(name, key));
     }
 }
 
 impl Registrar {
+    /// Forgets what was told of contacts that are not there any more. The name alone may not keep them: a phone can register
+    /// under another URI each time.
+    pub(crate) fn sweep_told(&self) {
+        self.followers.sweep(|name, key| match key {
+            "" => self.catalog.get(name).is_some(),
+            key => self.held(name).bindings.iter().any(|binding| binding.key.0 == key),
+        });
+    }
+
     /// One more who follows. Not while the store is away: what is held here need not be all there is, and whoever is told of
     /// some peers, and that these are all, takes the others to be gone.
     pub(crate) fn start_following(&self) -> Result<mpsc::Receiver<PeerNews>, Unanswered> {
@@ -302,50 +311,4 @@ impl Registrar {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use fairlead_model::id::UnixMillis;
-
-    fn follower(followers: &Followers) -> Arc<Follower> {
-        let follower = Arc::new(Follower::default());
-        followers.list.lock().push(Arc::downgrade(&follower));
-        follower
-    }
-
-    #[test]
-    fn a_peer_that_changed_often_waits_once_with_its_last_word() {
-        let followers = Followers::default();
-        let one = follower(&followers);
-        for _ in 0..3 {
-            followers.touch("ann", false);
-        }
-        followers.touch("ben", false);
-        followers.touch("ann", true);
-        let taken = one.pending.lock().take();
-        assert_eq!(taken, [("ann".to_owned(), true), ("ben".to_owned(), false)]);
-        assert!(one.pending.lock().take().is_empty());
-    }
-
-    #[test]
-    fn whoever_went_is_not_told_any_more() {
-        let followers = Followers::default();
-        drop(follower(&followers));
-        followers.touch("ann", false);
-        assert_eq!(followers.count(), 0);
-        assert!(followers.list.lock().is_empty());
-    }
-
-    #[test]
-    fn a_round_trip_is_news_when_it_halved_or_doubled() {
-        let followers = Followers::default();
-        let at = |rtt_ms, state| Qualify { state, rtt_ms, at: UnixMillis(1) };
-        let news = |rtt, state| followers.is_news("ann", "key", at(rtt, state));
-        assert!(news(20, QualifyState::Ok));
-        assert!(!news(30, QualifyState::Ok));
-        assert!(news(40, QualifyState::Ok));
-        assert!(news(20, QualifyState::Ok));
-        assert!(news(21, QualifyState::Lagged));
-        assert!(news(1, QualifyState::Lagged));
-        assert!(!news(3, QualifyState::Lagged), "noise");
-    }
-}
+mod tests;

@@ -98,9 +98,7 @@ async fn tick(registrar: Weak<Registrar>) {
         }
         strong.strangers.sweep();
         if round.is_multiple_of(SWEEP_EVERY) {
-            strong
-                .followers
-                .sweep(|name| strong.locations.get(name).is_some() || strong.catalog.get(name).is_some());
+            strong.sweep_told();
         }
         strong.show();
         strong.members.tell_requalify();

@@ -208,6 +208,9 @@ impl<S: BuildHasher + Clone> Streams<S> {
         for address in [endpoint.source(), was, endpoint.address].into_iter().flatten() {
             self.table.retire(now, port, address, id, endpoint.counters.reception.ssrc());
         }
+        if let Some(said) = endpoint.address {
+            self.table.unsay(port, said, id);
+        }
         self.table.stop_waiting(port, endpoint.signalled.learn, id);
         if let Some(near) = endpoint.near {
             self.table.not_near(port, near);

@@ -109,6 +109,8 @@ struct Near {
 pub(crate) struct Table<S> {
     triples: HashMap<Triple, Holder, S>,
     waiting: HashMap<(PortId, IpAddr), EndpointId, S>,
+    /// Who says that it is at an address from which it is not expected: believed when nobody else is there or waits for it.
+    said: HashMap<Triple, EndpointId, S>,
     near: HashMap<(PortId, IpAddr), Near, S>,
     loads: Vec<Load>,
     formers: VecDeque<(Instant, Triple)>,
@@ -123,6 +125,7 @@ impl<S: BuildHasher + Clone> Table<S> {
         Table {
             triples: HashMap::with_hasher(hasher.clone()),
             waiting: HashMap::with_hasher(hasher.clone()),
+            said: HashMap::with_hasher(hasher.clone()),
             near: HashMap::with_hasher(hasher.clone()),
             loads: vec![Load::default(); ports],
             formers: VecDeque::new(),
@@ -143,6 +146,25 @@ impl<S: BuildHasher + Clone> Table<S> {
                 load.anywhere.or_else(|| self.waiting.get(&(port, from)).copied())
             }
             _ => None,
+        }
+    }
+
+    /// Who says that it is there.
+    pub fn says(&self, port: PortId, from: SocketAddr) -> Option<EndpointId> {
+        self.said.get(&(port, from)).copied()
+    }
+
+    /// It says that it is there; so may others, of whom the first counts.
+    pub fn say(&mut self, port: PortId, address: SocketAddr, who: EndpointId) {
+        if self.says(port, address).is_none() {
+            self.set_said((port, address), Some(who));
+        }
+    }
+
+    /// It says so no more.
+    pub fn unsay(&mut self, port: PortId, address: SocketAddr, who: EndpointId) {
+        if self.says(port, address) == Some(who) {
+            self.set_said((port, address), None);
         }
     }
 

@@ -129,3 +129,58 @@ fn the_same_phone_with_the_same_ssrc_is_heard_in_its_next_call() {
     port.call_sends(CALL);
     assert_eq!(port.streams.source(next), Some(at(CALL)), "30 s after it ended");
 }
+
+/// A phone behind some NAT that says the address of its own network.
+fn far_away(port: &mut Port) -> EndpointId {
+    let near = "203.0.113.5".parse().unwrap();
+    let says = Signalled { remote: Remote::At(at(LOCAL)), ..signalled(Learn::From(near)) };
+    port.streams.open(port.now, &[PortId(0)], near, says).unwrap()
+}
+
+/// Where a phone of our own network is, which has the same numbers.
+const LOCAL: &str = "192.168.1.10:11780";
+
+#[test]
+fn one_that_comes_from_the_address_it_says_is_heard_although_its_signalling_comes_from_elsewhere() {
+    let mut port = Port::new();
+    let proxied = far_away(&mut port);
+    port.packet(LOCAL, 9, 1);
+    assert_eq!(port.streams.source(proxied), Some(at(LOCAL)), "the first packet");
+    assert_eq!(port.packet("203.0.113.5:7000", 9, 2), Verdict::Drop(Dropped::Elsewhere));
+    port.streams.close(port.now, proxied);
+    // And again, but not what the last call left behind.
+    let again = far_away(&mut port);
+    assert_eq!(port.packet(LOCAL, 9, 3), Verdict::Drop(Dropped::Former));
+    port.packet(LOCAL, 10, 1);
+    assert_eq!(port.streams.source(again), Some(at(LOCAL)));
+    assert_eq!(port.packet(LOCAL, 9, 4), Verdict::Drop(Dropped::Former));
+}
+
+#[test]
+fn a_local_phone_is_not_taken_for_one_far_away_that_says_the_same_private_address() {
+    // The local one is waited for, or its signalling says where it is.
+    for learn in [Learn::From(at(LOCAL).ip()), Learn::Never] {
+        let mut port = Port::new();
+        let remote = far_away(&mut port);
+        let says = Signalled { remote: Remote::At(at(LOCAL)), ..signalled(learn) };
+        let local = port.streams.open(port.now, &[PortId(0)], at(LOCAL).ip(), says).unwrap();
+        port.packet(LOCAL, 9, 1);
+        port.packet(LOCAL, 9, 2);
+        port.packet("203.0.113.5:7000", 10, 1);
+        port.packet("203.0.113.5:7000", 10, 2);
+        assert_eq!(port.streams.source(local), Some(at(LOCAL)));
+        assert_eq!(port.streams.source(remote), Some(at("203.0.113.5:7000")));
+    }
+}
+
+#[test]
+fn one_that_is_waited_for_is_not_taken_for_one_that_says_its_address() {
+    let mut port = Port::new();
+    let remote = far_away(&mut port);
+    let says =
+        Signalled { remote: Remote::At(at("10.0.0.9:4000")), ..signalled(Learn::From(at(LOCAL).ip())) };
+    let local = port.streams.open(port.now, &[PortId(0)], at(LOCAL).ip(), says).unwrap();
+    port.packet(LOCAL, 9, 1);
+    port.packet(LOCAL, 9, 2);
+    assert_eq!((port.streams.source(local), port.streams.source(remote)), (Some(at(LOCAL)), None));
+}

@@ -33,11 +33,14 @@ impl<S: BuildHasher + Clone> Streams<S> {
             Some(Holder::Former(former)) if self.expects(now, port, from, &kind) == Some(former.owner) => {
                 self.stranger(now, port, from, kind, packet)
             }
-            Some(Holder::Former(_)) => {
+            Some(Holder::Former(former)) => {
                 if let Kind::Rtp(header) = kind {
                     self.table.sends_on(now, port, from, header.ssrc);
                 }
-                Verdict::Drop(Dropped::Former)
+                match self.table.says(port, from) {
+                    Some(id) => self.expected(now, (id, Some(former)), from, kind, packet),
+                    None => Verdict::Drop(Dropped::Former),
+                }
             }
             None => self.stranger(now, port, from, kind, packet),
         }
@@ -84,12 +87,19 @@ impl<S: BuildHasher + Clone> Streams<S> {
         kind: Kind,
         packet: &[u8],
     ) -> Verdict {
-        let expects = self.expects(now, port, from, &kind);
-        let Some(id) = expects.filter(|&id| !self.strays(port, from, id, &kind)) else {
-            if let Some(endpoint) = self.table.sole(port).and_then(|id| self.endpoint_mut(id)) {
-                endpoint.counters.dropped += 1;
+        let id = match self.expects(now, port, from, &kind) {
+            Some(id) if !self.strays(port, from, id, &kind) => id,
+            None if let Some(id) = self.table.says(port, from)
+                && !self.strays(port, from, id, &kind) =>
+            {
+                return self.expected(now, (id, None), from, kind, packet);
             }
-            return Verdict::Drop(Dropped::Elsewhere);
+            Some(_) | None => {
+                if let Some(endpoint) = self.table.sole(port).and_then(|id| self.endpoint_mut(id)) {
+                    endpoint.counters.dropped += 1;
+                }
+                return Verdict::Drop(Dropped::Elsewhere);
+            }
         };
         let Some(endpoint) = self.endpoint_mut(id) else { return Verdict::Drop(Dropped::Elsewhere) };
         let Kind::Rtp(header) = kind else {
@@ -158,8 +168,11 @@ impl<S: BuildHasher + Clone> Streams<S> {
         if let Some(old) = endpoint.was.take().map(|was| was.address).filter(|&old| old != from) {
             self.table.retire(now, port, old, id, endpoint.counters.reception.ssrc());
         }
-        if let Some(said) = endpoint.address.filter(|&said| said != from) {
-            self.table.release(now, port, said, id);
+        if let Some(said) = endpoint.address {
+            self.table.unsay(port, said, id);
+            if said != from {
+                self.table.release(now, port, said, id);
+            }
         }
         self.table.claim(now, port, from, id);
         if let Some(near) = endpoint.near.take() {

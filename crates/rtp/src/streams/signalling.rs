@@ -73,6 +73,9 @@ impl<S: BuildHasher + Clone> Streams<S> {
         if let Some(said) = endpoint.address.filter(|&said| Some(said) != address && Some(said) != stays) {
             self.table.release(now, port, said, id);
         }
+        if let Some(said) = endpoint.address {
+            self.table.unsay(port, said, id);
+        }
         self.table.stop_waiting(port, endpoint.signalled.learn, id);
         endpoint.was = stays.map(|address| Was { address, moved: Some(late) });
         endpoint.source = Source::Pending;
@@ -102,8 +105,16 @@ impl<S: BuildHasher + Clone> Streams<S> {
                 Source::Waiting
             }
         };
-        if let Some(address) = free.filter(|_| endpoint.source != Source::Pending) {
-            self.table.claim(now, port, address, id);
+        // Where it is not expected (a private address, or beside a proxy) it has no right before those who are.
+        let expected = address.is_some_and(|said| learn == Learn::Never || learn == Learn::From(said.ip()));
+        match (endpoint.source, address) {
+            (Source::Pending, _) | (_, None) => {}
+            (Source::Waiting, Some(said)) if !expected => self.table.say(port, said, id),
+            (Source::Waiting | Source::Locked(_), Some(_)) => {
+                if let Some(said) = free {
+                    self.table.claim(now, port, said, id);
+                }
+            }
         }
         if matches!(endpoint.source, Source::Locked(_))
             && let Some(near) = endpoint.near.take()

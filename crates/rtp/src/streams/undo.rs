@@ -117,6 +117,11 @@ mod tests {
             let own = [endpoint.source(), endpoint.was.map(|was| was.address), endpoint.address];
             assert!(endpoint.port == port && own.contains(&Some(address)), "{address} {endpoint:?}");
         }
+        for (port, address, who) in streams.table.all_said() {
+            let endpoint = streams.endpoint(who).expect("nobody says anything when it has ended");
+            let says = (endpoint.port, endpoint.address, endpoint.source);
+            assert_eq!(says, (port, Some(address), Source::Waiting));
+        }
         let waiters = streams.table.waiters();
         for (port, learn, who) in &waiters {
             let endpoint = streams.endpoint(*who).expect("nobody waits when it has ended");

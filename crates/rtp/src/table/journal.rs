@@ -11,6 +11,7 @@ use super::{EndpointId, Holder, Load, Near, PortId, Table, Triple};
 enum Was {
     Triple(Triple, Option<Holder>),
     Waiting((PortId, IpAddr), Option<EndpointId>),
+    Said(Triple, Option<EndpointId>),
     Near((PortId, IpAddr), Option<Near>),
     Load(PortId, Load),
 }
@@ -57,6 +58,7 @@ impl<S: BuildHasher + Clone> Table<S> {
         match was {
             Was::Triple(triple, holder) => put(&mut self.triples, triple, holder),
             Was::Waiting(place, who) => put(&mut self.waiting, place, who),
+            Was::Said(triple, who) => put(&mut self.said, triple, who),
             Was::Near(place, near) => put(&mut self.near, place, near),
             Was::Load(port, load) => {
                 if let Some(now) = self.loads.get_mut(port.0 as usize) {
@@ -74,6 +76,11 @@ impl<S: BuildHasher + Clone> Table<S> {
     pub(super) fn set_waiting(&mut self, place: (PortId, IpAddr), who: Option<EndpointId>) {
         self.journal.note(Was::Waiting(place, self.waiting.get(&place).copied()));
         put(&mut self.waiting, place, who);
+    }
+
+    pub(super) fn set_said(&mut self, triple: Triple, who: Option<EndpointId>) {
+        self.journal.note(Was::Said(triple, self.said.get(&triple).copied()));
+        put(&mut self.said, triple, who);
     }
 
     pub(super) fn weigh(&mut self, port: PortId, change: impl FnOnce(&mut Load)) {
@@ -110,6 +117,7 @@ impl<S: BuildHasher + Clone> Table<S> {
         let mut all: Vec<String> = loads.map(|load| format!("{load:?}")).collect();
         all.extend(self.triples.iter().map(|entry| format!("{entry:?}")));
         all.extend(self.waiting.iter().map(|entry| format!("{entry:?}")));
+        all.extend(self.said.iter().map(|entry| format!("said {entry:?}")));
         all.extend(self.near.iter().map(|entry| format!("{entry:?}")));
         assert!(!self.journal.is_open() && self.journal.entries.is_empty());
         all.sort();
@@ -123,6 +131,11 @@ impl<S: BuildHasher + Clone> Table<S> {
             Holder::Former(_) => None,
         };
         self.triples.iter().filter_map(who).collect()
+    }
+
+    /// Who says what.
+    pub fn all_said(&self) -> Vec<(PortId, std::net::SocketAddr, EndpointId)> {
+        self.said.iter().map(|((port, address), who)| (*port, *address, *who)).collect()
     }
 
     /// Who waits for whom.

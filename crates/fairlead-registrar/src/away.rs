@@ -20,6 +20,8 @@ use crate::registrar::Registrar;
 const BATCH: usize = 128;
 /// How long after the store was emptied a missing peer may still be written again.
 const RECENT: Duration = Duration::from_secs(60);
+/// How long after the store was found empty others may not have noticed it.
+const SETTLING: Duration = Duration::from_secs(3);
 /// So many epochs on no nonce of before is known any more.
 const NONCE_EPOCHS: u32 = 3;
 /// How many names can be promised; a REGISTER beyond that is refused as if nothing were known.
@@ -117,6 +119,14 @@ impl Losses {
             known.empty = Some((incarnation, Instant::now()));
         }
         news
+    }
+
+    /// The store whose content is that of before: none while one that was found empty is being filled, or a moment after, when
+    /// not everybody need have heard of it.
+    pub fn settled(&self) -> Option<u64> {
+        let known = self.known.lock();
+        let is_new = known.empty.is_some_and(|(_, at)| at.elapsed() < SETTLING);
+        known.filled.filter(|_| !is_new)
     }
 
     fn are_made_good(&self, incarnation: u64) {

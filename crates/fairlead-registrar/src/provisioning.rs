@@ -11,7 +11,7 @@ use fairlead_model::provision::{Mark, Marked, PeerNews, Provision, Provisioned, 
 use fairlead_model::surroundings::Surroundings;
 use fairlead_proto::operator::{Page, Unanswered};
 use fairlead_proto::provisioning::ProvisioningPort;
-use fairlead_store::{Columns, Outcome, Step, StoreError, marked};
+use fairlead_store::{Columns, Filled, Outcome, Step, StoreError, marked};
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
@@ -90,9 +90,16 @@ impl ProvisioningPort for Registrar {
     }
 
     async fn set_complete(&self, is_complete: bool) -> Result<(), Unanswered> {
-        let step = Step::Complete { say: Some(is_complete) };
-        self.storage.store().run_one(step).await.map_err(unable)?;
-        Ok(())
+        let say = match is_complete {
+            // What was written into a store that has been emptied since is not in this one.
+            true => Filled::All(self.losses.settled().ok_or_else(emptied)?),
+            false => Filled::NotAll,
+        };
+        let said = self.storage.store().run_one(Step::Complete { say: Some(say) }).await;
+        match said.and_then(Outcome::complete).map_err(unable)? {
+            is if is == is_complete => Ok(()),
+            _ => Err(emptied()),
+        }
     }
 }
 
@@ -229,6 +236,10 @@ impl Registrar {
         }
         Ok(rows)
     }
+}
+
+fn emptied() -> Unanswered {
+    Unanswered::Unable("the store was emptied a moment ago".to_owned())
 }
 
 fn untold(done: &str, error: StoreError) -> Unanswered {

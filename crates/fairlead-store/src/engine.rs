@@ -21,7 +21,7 @@ use fairlead_model::member::Member;
 use crate::error::StoreError;
 use crate::notice::Notice;
 use crate::record::{BindingsRecord, Columns, OwnerRecord, Slot};
-use crate::step::{Outcome, Step};
+use crate::step::{Filled, Outcome, Step};
 use bindings::Window;
 pub use durable::Write;
 
@@ -54,7 +54,8 @@ pub struct Engine {
     secret: Option<[u8; 32]>,
     secrets: Vec<[u8; 32]>,
     incarnation: Option<u64>,
-    complete: bool,
+    /// The incarnation of which that was said.
+    complete: Option<u64>,
     surroundings: (u64, String),
     epoch: Option<(u32, UnixMillis)>,
     next_sweep: UnixMillis,
@@ -134,8 +135,12 @@ impl Engine {
                 Ok(Outcome::Incarnation(*self.incarnation.get_or_insert(candidate)))
             }
             Step::Complete { say } => {
-                self.complete = say.unwrap_or(self.complete);
-                Ok(Outcome::Complete(self.complete))
+                match say {
+                    Some(Filled::All(incarnation)) => self.complete = Some(incarnation),
+                    Some(Filled::NotAll) => self.complete = None,
+                    None => {}
+                }
+                Ok(Outcome::Complete(self.complete.is_some() && self.complete == self.incarnation))
             }
             Step::Surroundings { version, text } => Ok(self.surroundings(version, text, writes)),
             Step::Epoch { period, at_least } => Ok(self.epoch(period, at_least, now, writes)),

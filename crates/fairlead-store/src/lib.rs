@@ -26,7 +26,7 @@ pub use memory::MemoryStore;
 pub use notice::{BoundRecord, Notice, NoticeStream, PeerSelector};
 pub use record::{BindingsRecord, Columns, OwnerRecord, Slot};
 pub use redis::{RedisSettings, RedisStore};
-pub use step::{Bind, BindOutcome, Claim, NonceUse, Occupy, Outcome, Restore, Step};
+pub use step::{Bind, BindOutcome, Claim, Filled, NonceUse, Occupy, Outcome, Restore, Step};
 
 /// A place to keep what must outlive a registrar.
 #[async_trait::async_trait]

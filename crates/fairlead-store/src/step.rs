@@ -213,7 +213,7 @@ pub enum Step {
     /// Whether the operator role has written all its peers since the store was emptied.
     Complete {
         /// What it says now; `None` only asks.
-        say: Option<bool>,
+        say: Option<Filled>,
     },
     /// What lies around the edge: written if it is newer than what is there, read if it is older.
     Surroundings {
@@ -316,4 +316,13 @@ pub struct Occupy {
     pub usage: Usage,
     /// The pods that live: slots under other leases do not count and are removed. Empty when it is not known.
     pub living: Vec<PodRef>,
+}
+
+/// Whether all peers were written that are to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// They are in the store with this number (see [`Step::Incarnation`]). Said to one with another number it is not true.
+    All(u64),
+    /// They are not.
+    NotAll,
 }

@@ -13,7 +13,7 @@ use crate::error::StoreError;
 use crate::keys;
 use crate::marked;
 use crate::record::{BindingsRecord, Columns};
-use crate::step::{Bind, NonceUse, Occupy, Restore, Step};
+use crate::step::{Bind, Filled, NonceUse, Occupy, Restore, Step};
 
 /// Records of bindings stay this long after the last contact has expired: for Call-ID and CSeq, and for repeated questions.
 const BINDINGS_AFTER: u64 = 3_600_000;
@@ -183,12 +183,12 @@ pub fn encode(step: &Step) -> Errand {
             Kind::Incarnation,
         ),
         Step::Complete { say } => {
-            let said = say.map(|is_complete| match is_complete {
-                true => one(cmd("SET").arg(keys::COMPLETE).arg(1)),
-                false => one(cmd("DEL").arg(keys::COMPLETE)),
+            let said = say.map(|filled| match filled {
+                Filled::All(incarnation) => one(cmd("SET").arg(keys::COMPLETE).arg(incarnation)),
+                Filled::NotAll => one(cmd("DEL").arg(keys::COMPLETE)),
             });
-            let ask = one(cmd("EXISTS").arg(keys::COMPLETE));
-            (said.into_iter().chain([ask]).collect(), Kind::Complete)
+            let ask = [keys::COMPLETE, keys::INCARNATION].map(|key| one(cmd("GET").arg(key)));
+            (said.into_iter().chain(ask).collect(), Kind::Complete)
         }
         Step::Surroundings { version, text } => {
             let mut exchange = scripts::call(&scripts::SURROUNDINGS, &[keys::SURROUNDINGS.to_owned()]);

@@ -207,7 +207,7 @@ impl Errand {
             Kind::Restored => Ok(Outcome::Restored { written: next() == Value::Int(1) }),
             Kind::Secrets => Ok(read::secrets(replies.last().unwrap_or_default())),
             Kind::Incarnation => read::incarnation(replies.last().unwrap_or_default()),
-            Kind::Complete => Ok(Outcome::Complete(replies.last() == Some(Value::Int(1)))),
+            Kind::Complete => Ok(read::complete(replies.collect())),
             Kind::Surroundings => read::surroundings(next()),
             Kind::Names(limit) => Ok(read::names(replies.collect(), *limit)),
             Kind::Listed(name) => Ok(Outcome::Names(match next() {

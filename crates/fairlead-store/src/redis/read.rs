@@ -127,6 +127,13 @@ pub fn incarnation(value: Value) -> Result<Outcome, StoreError> {
     })
 }
 
+/// The last two replies: into which store all peers were written, and which this is.
+pub fn complete(mut replies: Vec<Value>) -> Outcome {
+    let is = replies.pop().and_then(text);
+    let filled = replies.pop().and_then(text);
+    Outcome::Complete(is.is_some() && is == filled)
+}
+
 pub fn surroundings(value: Value) -> Result<Outcome, StoreError> {
     let mut fields = items(value).into_iter();
     let version = number(fields.next()).ok_or(StoreError::Unexpected("a version was wanted"))?;

@@ -100,9 +100,10 @@ async fn all_secrets_are_known_and_the_incarnation_stays(store: &dyn Store) {
 async fn it_is_complete_when_that_was_said(store: &dyn Store) {
     let complete = async |say| run(store, Step::Complete { say }).await.complete().unwrap();
     assert!(!complete(None).await, "an empty store is not");
-    assert!(complete(Some(true)).await);
+    assert!(!complete(Some(Filled::All(4))).await, "that was another store");
+    assert!(complete(Some(Filled::All(5))).await);
     assert!(complete(None).await);
-    assert!(!complete(Some(false)).await);
+    assert!(!complete(Some(Filled::NotAll)).await);
     assert!(!complete(None).await);
 }
 

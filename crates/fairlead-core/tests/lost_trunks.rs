@@ -211,7 +211,7 @@ fn a_trunk_that_closed_its_connection_is_connected_to() {
             transport: Transport::Tcp,
             local: ip(POD_B),
             remote: ip(TRUNK),
-            connection: Some(fairlead_model::id::ConnectionRef(5060)),
+            connection: Some(scenery.sim.node::<Edge>(scenery.edge).connection(ip(TRUNK))),
         };
         let close = |scenery: &mut Scenery| {
             scenery.sim.node::<Edge>(scenery.edge).hung_up.insert(ip(TRUNK));

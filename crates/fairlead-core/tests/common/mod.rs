@@ -325,9 +325,11 @@ impl Edge {
         *self.connections.entry(remote).or_default() += 1;
     }
 
-    fn connection(&self, remote: SocketAddr) -> ConnectionRef {
+    /// The connection that what comes from there comes by.
+    pub fn connection(&self, remote: SocketAddr) -> ConnectionRef {
         let before = self.connections.get(&remote).copied().unwrap_or_default();
-        ConnectionRef(before << 16 | u64::from(remote.port()))
+        let std::net::IpAddr::V4(address) = remote.ip() else { return ConnectionRef(before) };
+        ConnectionRef(before << 48 | u64::from(address.to_bits()) << 16 | u64::from(remote.port()))
     }
 
     fn is_closed(&self, flow: &Flow) -> bool {

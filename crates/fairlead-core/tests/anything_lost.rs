@@ -85,14 +85,18 @@ impl World {
                     phone.register(3600, now);
                 });
             }
-            1 => {
-                self.sim.node::<Edge>(self.edge).mesh_is_down = true;
+            what @ 1..=2 => {
+                let mesh = |world: &mut World, fails: bool| {
+                    let edge = world.sim.node::<Edge>(world.edge);
+                    if what == 1 { edge.mesh_is_down = fails } else { edge.mesh_is_deaf = fails }
+                };
+                mesh(self, true);
                 for _ in 0..3 {
                     self.acts();
                     let wait = self.below(1_000);
                     self.sim.run_for(ms(wait));
                 }
-                self.sim.node::<Edge>(self.edge).mesh_is_down = false;
+                mesh(self, false);
             }
             _ => self.acts(),
         }

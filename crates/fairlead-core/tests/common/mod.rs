@@ -95,6 +95,8 @@ pub struct Edge {
     pub heir: Option<usize>,
     /// No pod can reach another one.
     pub mesh_is_down: bool,
+    /// What crosses arrives, but no pod hears that it did.
+    pub mesh_is_deaf: bool,
     /// So long after what was to leave by a pod that is gone the result comes.
     pub fails_after: Duration,
     /// How long the relay takes, when it takes longer than the registrar.
@@ -172,6 +174,7 @@ impl Edge {
             connections: HashMap::new(),
             heir: None,
             mesh_is_down: false,
+            mesh_is_deaf: false,
             fails_after: ms(2),
             relay_takes: ms(0),
             ends_with_sending: None,
@@ -240,6 +243,7 @@ impl Edge {
                                         self.count_crossing(&message);
                                         ended = self.ends_with_sending.take();
                                         self.pods[owner].alive = ended.is_none();
+                                        ended = ended.or(self.mesh_is_deaf.then_some(ms(2_000)));
                                     }
                                     (from, flow.remote)
                                 }
@@ -295,7 +299,9 @@ impl Edge {
                     }
                     if let Some(send) = report {
                         let gone = fairlead_core::input::SendFailed::NoSuchFlow;
-                        let failed = taker.is_none().then_some(gone);
+                        let deaf = self.mesh_is_deaf && taker != Some(at);
+                        let failed = (taker.is_none() || deaf).then_some(gone);
+                        let due = if deaf { mono + ms(2_000) } else { due };
                         self.pods[at].later.push_back((due, Input::Sent { send, failed, flow: None }));
                     }
                 }

@@ -249,11 +249,16 @@ impl Registrar {
         // Which nonces were used is lost too, so all of them are stale from now on.
         let at_least = self.keys.load().as_ref().map_or(0, |keys| keys.epoch).saturating_add(NONCE_EPOCHS);
         store.run_one(Step::Epoch { period: self.config.nonce_period, at_least }).await?;
+        if store.run_one(Step::Complete { say: None }).await?.complete()? {
+            self.forget_withdrawn().await?;
+        }
         let peers = self.catalog.cached();
         let names = self.locations.bound_names();
         warn!(peers = peers.len(), registered = names.len(), "the store is empty and is filled again");
         for chunk in peers.chunks(BATCH) {
-            let steps = chunk.iter().map(|known| Step::RestorePeer {
+            // Not one that was withdrawn meanwhile.
+            let known = chunk.iter().filter(|known| self.catalog.row(&known.peer.name).is_some());
+            let steps = known.map(|known| Step::RestorePeer {
                 name: known.peer.name.clone(),
                 columns: (*known.row).clone(),
             });
@@ -266,6 +271,24 @@ impl Registrar {
         }
         self.storage.refill_calls().await?;
         info!("the store is filled again");
+        Ok(())
+    }
+
+    /// Others have filled the store before, and whoever looks after peers has written all of his again: those that are not
+    /// there were withdrawn, and are not to come back from here.
+    async fn forget_withdrawn(&self) -> Result<(), StoreError> {
+        let mut marked = self.catalog.cached();
+        marked.retain(|known| marked::mark_of(&known.row).is_some());
+        for chunk in marked.chunks(BATCH) {
+            let steps = chunk.iter().map(|known| Step::Row { name: known.peer.name.clone() });
+            for (known, row) in chunk.iter().zip(self.storage.store().run(steps.collect()).await) {
+                if row?.row()?.is_none() {
+                    self.forget_here(&known.peer.name, true, false);
+                    // What was promised to its phone may have been written already.
+                    self.sweep_late(known.peer.name.clone());
+                }
+            }
+        }
         Ok(())
     }
 

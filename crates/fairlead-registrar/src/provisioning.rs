@@ -201,8 +201,9 @@ impl Registrar {
         (peer, wrong)
     }
 
-    /// A REGISTER that another registrar was carrying out while its peer was removed may have bound once more.
-    fn sweep_late(&self, name: String) {
+    /// A REGISTER that another registrar was carrying out while its peer was removed may have bound once more: after a
+    /// moment, bindings of a name without a peer go.
+    pub(crate) fn sweep_late(&self, name: String) {
         let Some(registrar) = self.me.upgrade() else { return };
         tokio::spawn(async move {
             tokio::time::sleep(LATE).await;

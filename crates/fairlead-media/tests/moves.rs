@@ -37,7 +37,18 @@ fn both(audio: SocketAddr, video: u16, more: &str) -> Bytes {
 impl Video {
     /// A, behind a NAT, has its audio and its video on one port, and both are heard.
     async fn new(bind: &str) -> Self {
-        let mut scene = Scene::new(&Config { workers: 1, ..config(bind, 20_000, 4) });
+        let call = Self::with_ports(bind, 4).await;
+        assert_eq!(call.for_a[0], call.for_a[1], "both on one port");
+        call
+    }
+
+    /// A, behind a NAT, is heard, and then its video as well, which B asks for.
+    async fn with_ports(bind: &str, ports: u16) -> Self {
+        let mut scene = Scene::new(&Config { workers: 1, ..config(bind, 20_000, ports) });
+        // No port is empty, so that each is as good as the others.
+        for _ in 0..ports {
+            scene.call(&Phone::new("127.0.0.3:0"), &Phone::new("127.0.0.4:0")).await.unwrap();
+        }
         let a = [Phone::behind_nat(NAT), Phone::behind_nat(NAT)];
         let b = [Phone::new("127.0.0.2:0"), Phone::new("127.0.0.2:0")];
         let (session, for_a, _) = scene.call(&a[0], &b[0]).await.unwrap();
@@ -46,10 +57,9 @@ impl Video {
         // B asks for video as well.
         let offered = call.offers(Side::B, &call.said_by_b("")).await;
         let answered = call.answers(Side::A, &both(call.a[0].says, 4_002, "")).await.unwrap();
-        (call.for_a, call.for_b) = (ports(&offered), ports(&answered));
+        (call.for_a, call.for_b) = (self::ports(&offered), self::ports(&answered));
         call.hear(0);
         call.hear(1);
-        assert_eq!(call.for_a[0], call.for_a[1], "both on one port");
         call
     }
 
@@ -108,6 +118,16 @@ async fn an_answer_by_which_both_move_is_refused_and_leaves_both_where_they_were
     call.hear(0);
     call.hear(1);
     call.scene.delete(call.session).await.unwrap();
+}
+
+#[tokio::test]
+async fn with_ports_enough_both_move_by_an_answer_as_well() {
+    let mut call = Video::with_ports("127.0.30.38", 6).await;
+    call.offers(Side::B, &call.said_by_b("a=ptime:20\r\n")).await;
+    call.answers(Side::A, &both(at("10.9.8.99:4000"), 4_002, "")).await.unwrap();
+    call.a = [Phone::behind_nat(NAT), Phone::behind_nat(NAT)];
+    call.hear(0);
+    call.hear(1);
 }
 
 /// A call of a phone behind a NAT: audio only.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use fairlead_model::id::Side;
 use fairlead_model::relay::{SessionRef, SessionStatistics};
-use rtp::{EndpointId, NoPort, PortId, Signalled, Streams};
+use rtp::{EndpointId, Learn, NoPort, PortId, Signalled, Streams};
 
 use super::Worker;
 use crate::ports::PortPair;
@@ -85,7 +85,7 @@ impl Worker {
         let known: Vec<Option<[EndpointId; 2]>> = (0..change.streams.len())
             .map(|index| Some(self.sessions.get(&change.session)?.streams.get(index)?.as_ref()?.ends))
             .collect();
-        let (ports, by_bind) = (&self.ports, &self.by_bind);
+        let (ports, by_bind) = (&self.ports[..], &self.by_bind[..]);
         self.streams.all_or_nothing(|streams| {
             let (told, bound): (Vec<Side>, Vec<Side>) =
                 SIDES.into_iter().partition(|side| change.told == Some(*side));
@@ -99,11 +99,22 @@ impl Worker {
                 return Err(NoPort);
             }
             let mut opened = vec![Opened::default(); change.streams.len()];
-            for ((wanted, known), opened) in change.streams.iter().zip(&known).zip(&mut opened) {
+            for (index, wanted) in change.streams.iter().enumerate() {
                 let StreamChange::Open(open) = wanted else { continue };
-                for ((side, opened), place) in open.sides.iter().zip(opened).zip(0..) {
-                    if known.is_none_or(|ends: [EndpointId; 2]| homeless.contains(&ends[place])) {
-                        *opened = Some(open_end(now, streams, ports, by_bind, side)?);
+                for (place, side) in open.sides.iter().enumerate() {
+                    let stays = |at: usize| {
+                        Some(known.get(at)?.as_ref()?[place]).filter(|end| !homeless.contains(end))
+                    };
+                    if stays(index).is_some() {
+                        continue;
+                    }
+                    let beside: Vec<PortId> = (0..known.len())
+                        .filter_map(|at| stays(at).or(opened.get(at)?[place]))
+                        .filter_map(|end| streams.port(end))
+                        .collect();
+                    let end = open_end(now, streams, side, (ports, by_bind), &beside)?;
+                    if let Some(opened) = opened.get_mut(index) {
+                        opened[place] = Some(end);
                     }
                 }
             }
@@ -170,21 +181,28 @@ fn said_of(change: &Change, known: &[Option<[EndpointId; 2]>], side: Side) -> Ve
         .collect()
 }
 
-/// Opens an end on a port of its bound address.
+/// Opens an end on a port of its bound address. One that is learned goes, if it can, where no other stream of its side is
+/// (`beside`): when all of them move at once, each can be waited for.
 fn open_end(
     now: Instant,
     streams: &mut Streams<RandomState>,
-    pairs: &[PortPair],
-    by_bind: &[Vec<PortId>],
     side: &OpenSide,
+    (pairs, by_bind): (&[PortPair], &[Vec<PortId>]),
+    beside: &[PortId],
 ) -> Result<EndpointId, NoPort> {
     let ports = by_bind.get(side.bind).ok_or(NoPort)?;
-    let Some(number) = side.not else {
-        return streams.open(now, ports, side.near, side.signalled.clone());
+    let is_its_remote = |port: &PortId| {
+        let number = pairs.get(port.0 as usize).map(|pair| pair.port);
+        side.not.is_some_and(|not| number.is_none_or(|number| number == not || number + 1 == not))
     };
-    let is_other = |port: &PortId| {
-        pairs.get(port.0 as usize).is_some_and(|pair| pair.port != number && pair.port + 1 != number)
-    };
-    let ports: Vec<PortId> = ports.iter().copied().filter(is_other).collect();
+    let ports: Vec<PortId> = ports.iter().copied().filter(|port| !is_its_remote(port)).collect();
+    let apart: Vec<PortId> = ports.iter().copied().filter(|port| !beside.contains(port)).collect();
+    // Two at least, of which a ringing phone leaves one.
+    if side.signalled.learn != Learn::Never
+        && (2..ports.len()).contains(&apart.len())
+        && let Ok(end) = streams.open(now, &apart, side.near, side.signalled.clone())
+    {
+        return Ok(end);
+    }
     streams.open(now, &ports, side.near, side.signalled.clone())
 }

@@ -1,4 +1,4 @@
-//! What is held while the pod of a phone's flow is gone.
+//! What is held while a phone's flow is gone, with its pod or with its connection.
 //!
 //! Behind NAT only the phone can open another way: its next packet, a keep-alive or a REGISTER, moves its flow to the pod that
 //! it reaches then (`flows.rs`). Phones send one each 15 to 30 s. So nothing that is meant for one is given up at once:
@@ -8,7 +8,7 @@
 //! * the CANCEL of its INVITE, as long as that rings: 32 s, so that nobody's phone rings for a caller who is gone;
 //! * an answer to it, as long as its transaction lives: a 2xx has to be heard although nobody repeats the INVITE.
 //!
-//! Meanwhile the registrar is asked where the binding is now. What the phone sends within the call says it at once: a request
+//! Meanwhile the registrar is asked where the binding is now, and a connection that may still be there is tried again. What the phone sends within the call says it at once: a request
 //! that comes again over another pod takes the way of its answers along (RFC 3261 §18.2.2).
 
 use fairlead_call::call::NotReached;
@@ -57,7 +57,7 @@ impl Patience {
 pub(super) enum Held {
     /// An attempt that has no way yet.
     Attempt(AttemptRef),
-    /// A request, which was to leave by a pod that turned out to be gone. It stays in its transaction.
+    /// A request, which was to leave by a flow that turned out to be gone. It stays in its transaction.
     Request(Ticket, TransactionId),
     /// The CANCEL of an INVITE.
     Cancel(Ticket, TransactionId),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fairlead_model::member::{Member, Role};
@@ -50,10 +50,13 @@ impl Registrars {
         }
     }
 
-    /// See [`ProvisioningPort::provision`].
+    /// See [`ProvisioningPort::provision`]. The one that did not answer may have written it without the others having
+    /// heard so.
     pub async fn provision(&self, peer: &Provision) -> Result<Provisioned, Unanswered> {
+        let is_tried = AtomicBool::new(false);
         self.ask(|to| {
-            let peer = peer.clone();
+            let mut peer = peer.clone();
+            peer.forget |= is_tried.swap(true, Ordering::Relaxed);
             async move { ProvisioningClient::new(to).provision(peer).await }
         })
         .await
@@ -158,5 +161,81 @@ impl Registrars {
             (address, made.clone())
         };
         addresses.into_iter().map(of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fairlead_model::provision::Mark;
+    use fairlead_proto::operator::Page;
+    use fairlead_proto::{server, tls};
+    use tokio::net::TcpListener;
+    use tonic::service::Routes;
+
+    use super::*;
+
+    /// What registrars were asked, the first of which writes and then cannot say so.
+    #[derive(Default)]
+    struct Two(Mutex<Vec<Provision>>);
+
+    #[async_trait::async_trait]
+    impl ProvisioningPort for Two {
+        async fn provision(&self, peer: Provision) -> Result<Provisioned, Unanswered> {
+            let mut asked = self.0.lock();
+            asked.push(peer);
+            match asked.len() {
+                1 => Err(Unanswered::Unable("the store went away".to_owned())),
+                _ => Ok(Provisioned::Unchanged),
+            }
+        }
+
+        async fn withdraw(&self, _: &str, _: &str) -> Result<Withdrawn, Unanswered> {
+            Err(Unanswered::Unknown)
+        }
+
+        async fn list_marked(&self, _: PeerPage) -> Result<Page<Marked>, Unanswered> {
+            Err(Unanswered::Unknown)
+        }
+
+        async fn follow(&self) -> Result<mpsc::Receiver<PeerNews>, Unanswered> {
+            Err(Unanswered::Unknown)
+        }
+
+        async fn set_surroundings(&self, _: Surroundings) -> Result<(), Unanswered> {
+            Err(Unanswered::Unknown)
+        }
+
+        async fn set_complete(&self, _: bool) -> Result<(), Unanswered> {
+            Err(Unanswered::Unknown)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_second_registrar_does_not_believe_that_all_have_heard_of_what_the_first_wrote() {
+        let asked = Arc::new(Two::default());
+        let mut names = Vec::new();
+        for _ in 0..2 {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            names.push(listener.local_addr().unwrap().to_string());
+            let routes = Routes::new(server::provisioning(asked.clone()));
+            tokio::spawn(async move {
+                tls::serve(listener, routes, &PodTls::off(), std::future::pending()).await
+            });
+        }
+        let mark =
+            Mark { origin: "sippeer/sip/ann".to_owned(), uid: "u1".to_owned(), generation: "1".to_owned() };
+        let peer = Provision {
+            name: "ann".to_owned(),
+            columns: [("type".to_owned(), "friend".to_owned())].into(),
+            mark,
+            instead_of: String::new(),
+            forget: false,
+        };
+        let answer = Registrars::new(names, PodTls::off()).provision(&peer).await;
+        assert_eq!(answer, Ok(Provisioned::Unchanged));
+        let forget: Vec<bool> = asked.0.lock().iter().map(|peer| peer.forget).collect();
+        assert_eq!(forget, [false, true]);
     }
 }

@@ -40,6 +40,7 @@ impl PeerPlan {
                 }
                 standing.holder = Some(Holder::of(&asked.mark));
                 standing.failures = 0;
+                standing.untold = !silent.is_empty();
                 if !put_right.is_empty() {
                     standing.corrected = Some(now);
                     if let Some(key) = &key {
@@ -57,6 +58,7 @@ impl PeerPlan {
             }
             Ok(Provisioned::Unchanged) => {
                 standing.taken_away = false;
+                standing.untold = false;
                 standing.holder = Some(Holder::of(&asked.mark));
                 standing.failures = 0;
                 standing.written = Some((asked.mark.uid.clone(), asked.mark.generation.clone()));
@@ -89,6 +91,7 @@ impl PeerPlan {
             }
             Err(unanswered) => {
                 standing.verify = true;
+                standing.untold = true;
                 standing.pause(now, jitter);
                 let is_served = standing.written.as_ref().is_some_and(|(uid, generation)| {
                     *uid == asked.mark.uid && *generation == asked.mark.generation

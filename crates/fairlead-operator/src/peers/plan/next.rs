@@ -110,6 +110,7 @@ impl PeerPlan {
             return None;
         }
         standing.verify = false;
+        let forget = standing.untold;
         let holder = standing.holder.as_ref().filter(|holder| holder.uid != mark.uid);
         let may_replace = |holder: &&Holder| {
             self.claims.by_uid(&holder.uid).is_some() || self.namespaces.is_listed(&holder.namespace)
@@ -122,7 +123,7 @@ impl PeerPlan {
             return Some(Action::Withdraw { name: name.to_owned(), uid: former.uid.clone() });
         }
         let instead_of = former.map(|former| former.uid).unwrap_or_default();
-        Some(Action::Provision(Provision { name: name.to_owned(), columns, mark, instead_of, forget: false }))
+        Some(Action::Provision(Provision { name: name.to_owned(), columns, mark, instead_of, forget }))
     }
 
     /// The winner cannot be written yet; what an object left that is gone must not stay because of that.

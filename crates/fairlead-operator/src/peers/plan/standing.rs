@@ -17,6 +17,8 @@ pub(super) struct Standing {
     pub(super) holder: Option<Holder>,
     /// What was written last, and whether every registrar said so: UID and fingerprint.
     pub(super) written: Option<(String, String)>,
+    /// An attempt may have written it without every registrar having heard so.
+    pub(super) untold: bool,
     pub(super) busy: bool,
     pub(super) queued: bool,
     /// It has to be looked at again when what runs now has ended.

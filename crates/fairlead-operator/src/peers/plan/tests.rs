@@ -11,6 +11,8 @@ use super::next::CORRECTION_PAUSE;
 use super::*;
 use crate::crd::SipPeerSpec;
 
+mod unsure;
+
 const NS: &str = "sip";
 
 struct Scene {

@@ -61,7 +61,7 @@ impl Desk {
     pub async fn run(self) {
         let now = Instant::now();
         let (tell, mut inputs) = mpsc::channel(INPUTS);
-        let listed = Arc::new(Notify::new());
+        let list_marks = Arc::new(Notify::new());
         for namespace in &self.namespaces {
             tokio::spawn(tasks::watch_peers(
                 self.client.clone(),
@@ -79,7 +79,7 @@ impl Desk {
         tokio::spawn(tasks::follow(self.registrars.clone(), self.reign.clone(), tell.clone()));
         tokio::spawn(tasks::list_marks(
             self.registrars.clone(),
-            listed.clone(),
+            list_marks.clone(),
             self.reign.clone(),
             tell.clone(),
         ));
@@ -92,7 +92,7 @@ impl Desk {
             troubles: HashMap::new(),
             has_missed: false,
             complete,
-            listed,
+            list_marks,
             desk: self,
             tell,
         };
@@ -122,7 +122,7 @@ struct State {
     has_missed: bool,
     /// Whether all peers are known to be there; `None` while that cannot be said.
     complete: watch::Sender<Option<bool>>,
-    listed: Arc<Notify>,
+    list_marks: Arc<Notify>,
     desk: Desk,
     tell: mpsc::Sender<In>,
 }
@@ -260,7 +260,6 @@ impl State {
         }
         self.desk.metrics.watched.get_or_create(&ByNamespace { namespace: namespace.to_owned() }).set(1);
         self.count_missing_crds();
-        self.listed.notify_one();
     }
 
     fn trouble(&mut self, namespace: &str, trouble: Trouble) {
@@ -322,7 +321,7 @@ impl State {
             PeerNews::Resumed => self.plan.check_all(),
             PeerNews::Emptied => {
                 tracing::warn!(peers = self.plan.objects(), "the store was emptied: writing all peers again");
-                self.plan.emptied();
+                self.plan.emptied(now);
                 self.complete.send_replace(Some(false));
                 self.desk.tell_again.notify_one();
             }
@@ -333,6 +332,7 @@ impl State {
         let tell = self.tell.clone();
         let registrars = self.desk.registrars.clone();
         match action {
+            Action::ListMarks => self.list_marks.notify_one(),
             Action::Provision(peer) => {
                 tokio::spawn(async move {
                     let answer = registrars.provision(&peer).await;

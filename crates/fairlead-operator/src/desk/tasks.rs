@@ -187,16 +187,16 @@ pub(super) async fn follow(registrars: Arc<Registrars>, reign: Reign, tell: mpsc
     }
 }
 
-/// All marked peers, after each list of objects.
+/// All marked peers, each time when they are wanted.
 pub(super) async fn list_marks(
     registrars: Arc<Registrars>,
-    listed: Arc<Notify>,
+    wanted: Arc<Notify>,
     reign: Reign,
     tell: mpsc::Sender<In>,
 ) {
     loop {
         tokio::select! {
-            () = listed.notified() => {}
+            () = wanted.notified() => {}
             () = reign.end().cancelled() => return,
         }
         loop {

@@ -10,7 +10,7 @@ mod next;
 mod standing;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fairlead_model::provision::{Marked, Provision};
 
@@ -19,6 +19,9 @@ use super::secrets::{SecretRef, SecretTable, Value};
 use super::verdict::Verdict;
 use namespaces::Namespaces;
 use standing::{Holder, Standing};
+
+/// After the store was emptied registrars write back what they held; by then they have.
+const REFILLED: Duration = Duration::from_secs(60);
 
 /// Something to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub enum Action {
     },
     /// Read a Secret; answer by [`PeerPlan::secret_read`].
     ReadSecret(SecretRef),
+    /// Have registrars list every marked peer; answer by [`PeerPlan::marked`].
+    ListMarks,
 }
 
 /// Something to be said.
@@ -61,6 +66,10 @@ pub struct PeerPlan {
     /// What each object was told last, and of which generation.
     verdicts: HashMap<Key, (i64, Verdict)>,
     namespaces: Namespaces,
+    /// Marked peers are to be listed: the list may show one that nobody asks for.
+    list_marks: bool,
+    /// And once more then.
+    list_marks_at: Option<Instant>,
     /// Names that are asked for and of which nothing was heard since the beginning, or since the store was emptied.
     unheard: HashSet<String>,
     /// None is left, and that was told.
@@ -81,6 +90,8 @@ impl PeerPlan {
             told: VecDeque::new(),
             verdicts: HashMap::new(),
             namespaces: Namespaces::new(namespaces, patience),
+            list_marks: false,
+            list_marks_at: None,
             unheard: HashSet::new(),
             is_complete_told: false,
             in_flight: 0,
@@ -140,6 +151,7 @@ impl PeerPlan {
             }
         }
         self.namespaces.listed(namespace);
+        self.list_marks = true;
         self.look_at_all(false);
         gone
     }
@@ -224,15 +236,19 @@ impl PeerPlan {
         }
     }
 
-    /// The store was emptied: everything is written again, at once.
-    pub fn emptied(&mut self) {
+    /// The store was emptied: everything is written again, at once. Registrars write back what they held, also peers whose
+    /// objects have gone meanwhile; so whose a peer was stays known, and marks are listed.
+    pub fn emptied(&mut self, now: Instant) {
         for standing in self.names.values_mut() {
-            standing.holder = None;
+            // Those are left alone; what comes back of them is counted by the list.
+            standing.holder.take_if(|holder| self.namespaces.is_foreign(&holder.namespace));
             standing.written = None;
             standing.taken_away = false;
             standing.not_before = None;
             standing.failures = 0;
         }
+        self.list_marks = true;
+        self.list_marks_at = Some(now + REFILLED);
         self.await_all();
         self.look_at_all(true);
     }
@@ -258,7 +274,7 @@ impl PeerPlan {
         let begin = (!self.namespaces.are_complete() && !self.urgent.is_empty())
             .then_some(self.namespaces.patience());
         let waiting = self.waiting.first().map(|(at, _)| *at);
-        [begin, waiting, self.secrets.wake()].into_iter().flatten().min()
+        [begin, waiting, self.secrets.wake(), self.list_marks_at].into_iter().flatten().min()
     }
 
     /// The next thing to be said.

@@ -19,6 +19,10 @@ impl PeerPlan {
         if let Some(secret) = self.secrets.next(now) {
             return Some(Action::ReadSecret(secret));
         }
+        let is_time = self.list_marks_at.take_if(|at| *at <= now).is_some();
+        if std::mem::take(&mut self.list_marks) || is_time {
+            return Some(Action::ListMarks);
+        }
         if !self.namespaces.let_begin(now) {
             return None;
         }

@@ -18,13 +18,15 @@ const NS: &str = "sip";
 struct Scene {
     plan: PeerPlan,
     now: Instant,
+    /// How often registrars were to list marked peers.
+    lists: usize,
 }
 
 impl Scene {
     fn of(namespaces: &[&str]) -> Self {
         let now = Instant::now();
         let names = namespaces.iter().map(|name| (*name).to_owned());
-        Scene { plan: PeerPlan::new(names, now + Duration::from_secs(10)), now }
+        Scene { plan: PeerPlan::new(names, now + Duration::from_secs(10)), now, lists: 0 }
     }
 
     /// One namespace, listed, with nothing in it.
@@ -55,8 +57,14 @@ impl Scene {
         self.plan.gone(&Key { namespace: NS.to_owned(), name: name.to_owned() }, uid);
     }
 
+    /// The next thing to do, but for lists of marks, which are counted.
     fn next(&mut self) -> Option<Action> {
-        self.plan.next(self.now, 100)
+        loop {
+            match self.plan.next(self.now, 100) {
+                Some(Action::ListMarks) => self.lists += 1,
+                other => return other,
+            }
+        }
     }
 
     fn provision(&mut self) -> Provision {
@@ -333,7 +341,7 @@ fn an_emptied_store_gets_everything_again_at_once() {
         scene.object(&format!("p{number}"), &format!("u{number}"), number, json!({}));
         scene.writes();
     }
-    scene.plan.emptied();
+    scene.plan.emptied(scene.now);
     let mut again = 0;
     while let Some(Action::Provision(_)) = scene.next() {
         again += 1;
@@ -429,7 +437,7 @@ fn it_is_complete_when_each_peer_was_written_or_cannot_be() {
     assert!(!is_complete(&mut scene), "a new object takes nothing back");
     scene.writes();
 
-    scene.plan.emptied();
+    scene.plan.emptied(scene.now);
     for _ in 0..3 {
         assert!(!is_complete(&mut scene));
         scene.writes();
@@ -471,7 +479,8 @@ fn at_most_so_many_are_written_at_a_time() {
     for number in 0..10 {
         scene.object(&format!("p{number}"), &format!("u{number}"), number, json!({}));
     }
-    let begun = std::iter::from_fn(|| scene.plan.next(scene.now, 3)).count();
+    let actions = std::iter::from_fn(|| scene.plan.next(scene.now, 3));
+    let begun = actions.filter(|action| matches!(action, Action::Provision(_))).count();
     assert_eq!(begun, 3);
 }
 

@@ -31,3 +31,44 @@ fn who_did_not_hear_of_a_former_object_is_told_to_forget_by_the_next() {
     scene.now += Duration::from_secs(1);
     assert!(scene.provision().forget);
 }
+
+#[test]
+fn what_was_to_be_removed_when_the_store_was_emptied_is_removed_from_what_comes_back() {
+    let mut scene = Scene::listed();
+    scene.object("ann", "u1", 1, json!({}));
+    scene.writes();
+    scene.gone("ann", "u1");
+    let withdraw = Action::Withdraw { name: "ann".to_owned(), uid: "u1".to_owned() };
+    assert_eq!(scene.next(), Some(Action::Withdraw { name: "ann".to_owned(), uid: "u1".to_owned() }));
+    scene.plan.withdrawn(scene.now, "ann", "u1", Err(Unanswered::Unreachable), 0.5);
+    scene.plan.emptied(scene.now);
+    assert_eq!(scene.next(), Some(withdraw), "a registrar may still hold it, and write it back");
+    scene.plan.withdrawn(scene.now, "ann", "u1", Ok(Withdrawn::Absent), 0.5);
+    assert_eq!(scene.next(), None);
+    assert!(scene.plan.names.is_empty());
+}
+
+#[test]
+fn marks_are_listed_when_the_store_was_emptied_and_again_when_registrars_have_refilled_it() {
+    let mut scene = Scene::listed();
+    assert_eq!((scene.next(), scene.lists), (None, 1), "after the list of objects");
+    scene.plan.emptied(scene.now);
+    assert_eq!((scene.next(), scene.lists), (None, 2));
+    let again = scene.plan.wake().unwrap();
+    scene.now = again - Duration::from_millis(1);
+    assert_eq!((scene.next(), scene.lists), (None, 2));
+    scene.now = again;
+    assert_eq!((scene.next(), scene.lists), (None, 3));
+    assert_eq!(scene.plan.wake(), None);
+    scene.plan.marked(marked("zoe", NS, "u9"));
+    assert_eq!(scene.next(), Some(Action::Withdraw { name: "zoe".to_owned(), uid: "u9".to_owned() }));
+}
+
+#[test]
+fn what_is_left_alone_counts_no_more_when_the_store_was_emptied() {
+    let mut scene = Scene::listed();
+    scene.plan.marked(marked("max", "elsewhere", "u8"));
+    assert_eq!((scene.next(), scene.plan.unwatched()), (None, 1));
+    scene.plan.emptied(scene.now);
+    assert_eq!((scene.next(), scene.plan.unwatched()), (None, 0));
+}

@@ -19,19 +19,20 @@ const OBJECT: &[(&str, &str)] = &[
 const SPEC: &[(&str, &str)] = &[
     (
         // As chan_sip, the edge asks nobody for a password that there is not: a forgotten line would be free calls for all.
-        "has(self.secretRef) || has(self.md5SecretRef) || (has(self.deny) && size(self.deny) > 0) || (has(self.acl) && size(self.acl) > 0) || (has(self.host) && self.host != 'dynamic')",
-        "a peer that registers needs secretRef or md5SecretRef, or networks that it may come from (deny, acl): anybody could register as it",
+        // `acl` does not count as long as it is not honoured; `SipPeerSpec::is_open` says the same.
+        "has(self.secretRef) || has(self.md5SecretRef) || (has(self.deny) && size(self.deny) > 0) || (has(self.host) && self.host.lowerAscii() != 'dynamic')",
+        "a peer that registers needs secretRef or md5SecretRef, or networks that it may not come from (deny): anybody could register as it",
     ),
     (
-        "!has(self.port) || (has(self.host) && self.host != 'dynamic')",
+        "!has(self.port) || (has(self.host) && self.host.lowerAscii() != 'dynamic')",
         "port goes with a fixed host: a peer that registers brings its port",
     ),
     (
-        "!has(self.defaultIp) || !has(self.host) || self.host == 'dynamic'",
+        "!has(self.defaultIp) || !has(self.host) || self.host.lowerAscii() == 'dynamic'",
         "defaultIp is of a peer that registers: give host or defaultIp",
     ),
     (
-        "!has(self.maxContacts) || !has(self.host) || self.host == 'dynamic'",
+        "!has(self.maxContacts) || !has(self.host) || self.host.lowerAscii() == 'dynamic'",
         "maxContacts is of a peer that registers, not of one with a fixed host",
     ),
     (

@@ -405,6 +405,14 @@ impl SipPeerSpec {
         self.host.as_deref().is_none_or(|host| host.eq_ignore_ascii_case("dynamic"))
     }
 
+    /// Anybody could register as it: it has neither a password nor networks that it may not come from. `acl` restricts
+    /// nothing as long as it is not honoured, and `permit` alone nothing at all.
+    pub fn is_open(&self) -> bool {
+        let has_password = self.secret_ref.is_some() || self.md5_secret_ref.is_some();
+        let is_denied = self.deny.as_ref().is_some_and(|networks| !networks.0.is_empty());
+        self.is_dynamic() && !has_password && !is_denied
+    }
+
     /// It has rules about where it may come from.
     pub fn has_acl(&self) -> bool {
         [&self.deny, &self.permit].into_iter().flatten().any(|list| !list.0.is_empty())

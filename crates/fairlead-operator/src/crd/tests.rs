@@ -150,3 +150,39 @@ fn the_definition_is_structural_and_kept() {
     let names: Vec<_> = columns().into_iter().map(|column| column.name).collect();
     assert_eq!(names[..9].join(" "), "Name/username Host Dyn Forcerport Comedia ACL Port Status Description");
 }
+
+#[test]
+fn rules_know_dynamic_in_capitals_and_no_list_that_is_not_honoured() {
+    let schema = sip_peer().spec.versions.remove(0).schema.unwrap().open_api_v3_schema.unwrap();
+    let rules = schema.properties.unwrap()["spec"].x_kubernetes_validations.clone().unwrap();
+    assert!(rules.iter().any(|rule| rule.rule.contains("'dynamic'")));
+    for rule in rules {
+        assert!(!rule.rule.contains("self.acl"), "acl restricts nothing yet: {}", rule.rule);
+        let compared = rule.rule.matches("'dynamic'").count();
+        let folded = rule.rule.matches("self.host.lowerAscii()").count();
+        assert_eq!(folded, compared, "{}", rule.rule);
+    }
+}
+
+#[test]
+fn who_registers_without_a_password_or_networks_is_open_to_anybody() {
+    let is_open = |spec| serde_json::from_value::<SipPeerSpec>(spec).unwrap().is_open();
+    for open in [
+        json!({}),
+        json!({ "host": "Dynamic" }),
+        json!({ "acl": ["office"] }),
+        json!({ "deny": [] }),
+        json!({ "permit": ["192.0.2.0/24"] }),
+        json!({ "remoteSecretRef": { "name": "s", "key": "k" } }),
+    ] {
+        assert!(is_open(open.clone()), "{open}");
+    }
+    for closed in [
+        json!({ "secretRef": { "name": "s", "key": "k" } }),
+        json!({ "md5SecretRef": { "name": "s", "key": "k" } }),
+        json!({ "deny": ["0.0.0.0/0"] }),
+        json!({ "host": "gateway.example.com" }),
+    ] {
+        assert!(!is_open(closed.clone()), "{closed}");
+    }
+}

@@ -13,6 +13,9 @@ use crate::peers::verdict::Verdict;
 /// The shortest time between two corrections of one peer: against somebody who changes it all the time.
 pub(super) const CORRECTION_PAUSE: Duration = Duration::from_secs(2);
 
+/// Why a peer is not written that would be challenged by nobody.
+const OPEN: &str = "it registers and has neither secretRef nor md5SecretRef nor networks that it may not come from (deny): anybody could register as it";
+
 impl PeerPlan {
     /// The next thing to do now, if fewer than `limit` are being done.
     pub fn next(&mut self, now: Instant, limit: usize) -> Option<Action> {
@@ -88,6 +91,10 @@ impl PeerPlan {
             Ok(spec) => spec.clone(),
             Err(reason) => return self.refuse(name, winner, Verdict::Invalid(vec![reason.clone()])),
         };
+        // The API server refuses it too, unless its rules are older.
+        if spec.is_open() {
+            return self.refuse(name, winner, Verdict::Invalid(vec![OPEN.to_owned()]));
+        }
         let secrets = match self.secrets.of(&winner.key.namespace, &spec) {
             Ok(Some(secrets)) => secrets,
             // Still being read.

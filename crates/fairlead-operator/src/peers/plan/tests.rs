@@ -40,8 +40,23 @@ impl Scene {
         self.generation(name, uid, created, 1, spec);
     }
 
+    /// Made first, and with nothing that it does not say.
+    fn exactly(&mut self, name: &str, uid: &str, spec: serde_json::Value) {
+        self.put(name, uid, 1, 1, serde_json::from_value(spec).unwrap());
+    }
+
+    /// Without a Secret, it comes from one network.
     fn generation(&mut self, name: &str, uid: &str, created: i64, generation: i64, spec: serde_json::Value) {
-        let spec: SipPeerSpec = serde_json::from_value(spec).unwrap();
+        let mut spec: SipPeerSpec = serde_json::from_value(spec).unwrap();
+        if spec.secret_ref.is_none() {
+            let network = json!({ "deny": ["0.0.0.0/0"], "permit": ["192.0.2.0/24"] });
+            let limited: SipPeerSpec = serde_json::from_value(network).unwrap();
+            spec = SipPeerSpec { deny: limited.deny, permit: limited.permit, ..spec };
+        }
+        self.put(name, uid, created, generation, spec);
+    }
+
+    fn put(&mut self, name: &str, uid: &str, created: i64, generation: i64, spec: SipPeerSpec) {
         let (namespace, object) = name.split_once('/').unwrap_or((NS, name));
         self.plan.object(Wanted {
             key: Key { namespace: namespace.to_owned(), name: object.to_owned() },

@@ -72,3 +72,16 @@ fn what_is_left_alone_counts_no_more_when_the_store_was_emptied() {
     scene.plan.emptied(scene.now);
     assert_eq!((scene.next(), scene.plan.unwatched()), (None, 0));
 }
+
+#[test]
+fn a_peer_that_anybody_could_register_as_is_not_written() {
+    let mut scene = Scene::listed();
+    scene.exactly("ann", "u1", json!({ "acl": ["office"] }));
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.verdicts(), [("ann".to_owned(), "Invalid")]);
+    scene.exactly("ben", "u2", json!({ "host": "Dynamic" }));
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.verdicts(), [("ben".to_owned(), "Invalid")]);
+    scene.exactly("cid", "u3", json!({ "host": "gateway.example.com" }));
+    assert_eq!(scene.writes().0, "cid");
+}

@@ -11,6 +11,13 @@ use crate::crd::{Secrets, SipPeerSpec};
 /// The first pause after a Secret could not be read; doubled up to thirty seconds.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many are read at a time: after a change of the leader every one of them is to be read.
+const AT_A_TIME: usize = 16;
+
+/// Failures in a row, about ten seconds, after which a Secret counts as one that cannot be read. Before, it is not known yet:
+/// an object that is served does not lose its word, nor is its peer called one that cannot be, because of one bad answer.
+const FAILURES_TOLD: u32 = 5;
+
 /// Namespace and name of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretRef {
@@ -48,6 +55,8 @@ pub struct SecretTable {
     entries: HashMap<SecretRef, Entry>,
     named: HashMap<Key, BTreeSet<SecretRef>>,
     queue: VecDeque<SecretRef>,
+    /// How many are being read.
+    under_way: usize,
     waiting: BTreeSet<(Instant, SecretRef)>,
 }
 
@@ -94,6 +103,7 @@ impl SecretTable {
 
     /// What reading came to; the objects for which that is news.
     pub fn read(&mut self, now: Instant, secret: &SecretRef, read: Value, jitter: f64) -> Vec<Key> {
+        self.under_way = self.under_way.saturating_sub(1);
         let Some(entry) = self.entries.get_mut(secret) else { return Vec::new() };
         entry.reading = false;
         if std::mem::take(&mut entry.again) && !entry.queued {
@@ -105,7 +115,7 @@ impl SecretTable {
             entry.failures = entry.failures.saturating_add(1);
             self.waiting.insert((now + pause.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0), secret.clone()));
             // A value that was read once is better than none.
-            if matches!(entry.known, Some(Value::There(..))) {
+            if matches!(entry.known, Some(Value::There(..))) || entry.failures < FAILURES_TOLD {
                 return Vec::new();
             }
         } else {
@@ -119,7 +129,7 @@ impl SecretTable {
         if is_news { entry.users.iter().cloned().collect() } else { Vec::new() }
     }
 
-    /// The next one to read.
+    /// The next one to read, if there are not too many that are being read.
     pub fn next(&mut self, now: Instant) -> Option<SecretRef> {
         while let Some((at, secret)) = self.waiting.first().cloned() {
             if at > now {
@@ -132,10 +142,12 @@ impl SecretTable {
                 self.queue.push_back(secret);
             }
         }
-        while let Some(secret) = self.queue.pop_front() {
+        while self.under_way < AT_A_TIME {
+            let secret = self.queue.pop_front()?;
             if let Some(entry) = self.entries.get_mut(&secret) {
                 entry.queued = false;
                 entry.reading = true;
+                self.under_way += 1;
                 return Some(secret);
             }
         }

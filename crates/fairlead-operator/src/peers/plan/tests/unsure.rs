@@ -85,3 +85,85 @@ fn a_peer_that_anybody_could_register_as_is_not_written() {
     scene.exactly("cid", "u3", json!({ "host": "gateway.example.com" }));
     assert_eq!(scene.writes().0, "cid");
 }
+
+#[test]
+fn a_secret_that_could_not_be_read_now_and_then_says_nothing() {
+    let mut scene = Scene::of(&[NS]);
+    scene.object("ann", "u1", 1, with_secret());
+    scene.plan.listed(NS, &["u1".to_owned()].into());
+    for _ in 0..2 {
+        assert_eq!(scene.next(), Some(Action::ReadSecret(phones())));
+        scene.plan.secret_read(scene.now, &phones(), Value::Failed("late".to_owned()), 0.5);
+        assert_eq!(scene.next(), None);
+        assert!(!is_complete(&mut scene), "it may well have a password");
+        scene.now = scene.plan.wake().unwrap();
+    }
+    assert_eq!(scene.next(), Some(Action::ReadSecret(phones())));
+    scene.secret("1", "sesame");
+    assert_eq!(scene.writes().0, "ann");
+    assert_eq!(scene.verdicts(), [("ann".to_owned(), "Served")]);
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_for_long_is_said_and_holds_up_nobody() {
+    let mut scene = Scene::of(&[NS]);
+    let begun = scene.now;
+    scene.object("ann", "u1", 1, with_secret());
+    scene.plan.listed(NS, &["u1".to_owned()].into());
+    let mut said = Vec::new();
+    while said.is_empty() {
+        assert_eq!(scene.next(), Some(Action::ReadSecret(phones())));
+        scene.plan.secret_read(scene.now, &phones(), Value::Failed("it may not be read".to_owned()), 0.5);
+        assert_eq!(scene.next(), None);
+        said = scene.verdicts();
+        scene.now = scene.plan.wake().unwrap();
+    }
+    assert_eq!(said, [("ann".to_owned(), "SecretMissing")]);
+    assert!((5..60).contains(&scene.now.duration_since(begun).as_secs()));
+    assert!(scene.plan.is_complete_told);
+}
+
+#[test]
+fn at_most_sixteen_secrets_are_read_at_a_time() {
+    let mut scene = Scene::listed();
+    for number in 0..40 {
+        let named = json!({ "secretRef": { "name": format!("s{number}"), "key": "ann" } });
+        scene.object(&format!("p{number}"), &format!("u{number}"), number, named);
+    }
+    let mut reading = VecDeque::new();
+    let mut most = 0;
+    let mut read = 0;
+    loop {
+        while let Some(action) = scene.next() {
+            if let Action::ReadSecret(secret) = action {
+                reading.push_back(secret);
+            }
+        }
+        most = most.max(reading.len());
+        let Some(secret) = reading.pop_front() else { break };
+        read += 1;
+        scene.plan.secret_read(scene.now, &secret, Value::Missing, 0.5);
+    }
+    assert_eq!((most, read), (16, 40));
+}
+
+#[test]
+fn a_secret_that_nobody_names_any_more_does_not_keep_its_place() {
+    let mut scene = Scene::listed();
+    for number in 0..20 {
+        let named = json!({ "secretRef": { "name": format!("s{number}"), "key": "ann" } });
+        scene.object(&format!("p{number}"), &format!("u{number}"), number, named);
+    }
+    let mut reading = Vec::new();
+    while let Some(Action::ReadSecret(secret)) = scene.next() {
+        reading.push(secret);
+    }
+    for number in 0..20 {
+        scene.gone(&format!("p{number}"), &format!("u{number}"));
+    }
+    for secret in reading {
+        scene.plan.secret_read(scene.now, &secret, Value::Missing, 0.5);
+    }
+    scene.object("ann", "u", 1, with_secret());
+    assert_eq!(scene.next(), Some(Action::ReadSecret(phones())));
+}

@@ -172,14 +172,23 @@ impl PeerPlan {
     /// their status may still say that they are served.
     pub fn marked(&mut self, all: Vec<Marked>) {
         let mut held = HashSet::with_capacity(all.len());
+        let disowned = self.names.iter().filter(|(_, standing)| standing.is_disowned() && !standing.busy);
+        let mut unlisted: HashSet<String> = disowned.map(|(name, _)| name.clone()).collect();
         for marked in all {
+            unlisted.remove(&marked.name);
             held.insert(marked.mark.uid.clone());
             let holder = Holder::of(&marked.mark);
             let standing = self.names.entry(marked.name.clone()).or_default();
-            if !standing.busy {
+            if !standing.busy && !standing.is_written() {
                 standing.holder = Some(holder);
             }
             self.look_at(&marked.name);
+        }
+        for name in unlisted {
+            if let Some(standing) = self.names.get_mut(&name) {
+                standing.holder = None;
+            }
+            self.look_at(&name);
         }
         let winners = self.claims.names().filter_map(|name| self.claims.winner(name));
         let doubted: Vec<Key> = winners
@@ -209,6 +218,7 @@ impl PeerPlan {
     pub fn record_changed(&mut self, name: &str) {
         if let Some(standing) = self.names.get_mut(name) {
             standing.verify = true;
+            standing.not_yours = None;
             standing.not_before = None;
             self.look_at(name);
         }
@@ -242,6 +252,7 @@ impl PeerPlan {
         for standing in self.names.values_mut() {
             // Those are left alone; what comes back of them is counted by the list.
             standing.holder.take_if(|holder| self.namespaces.is_foreign(&holder.namespace));
+            standing.not_yours = None;
             standing.written = None;
             standing.taken_away = false;
             standing.not_before = None;
@@ -260,6 +271,7 @@ impl PeerPlan {
         for name in names {
             let Some(standing) = self.names.get_mut(&name) else { continue };
             standing.verify = true;
+            standing.not_yours = None;
             if standing.busy {
                 standing.again = true;
             } else if !standing.queued {

@@ -126,9 +126,13 @@ impl PeerPlan {
         let Some(standing) = self.names.get_mut(name) else { return };
         standing.busy = false;
         match answer {
-            Ok(_) => {
-                if standing.holder.as_ref().is_some_and(|holder| holder.uid == uid) {
-                    standing.holder = None;
+            Ok(answer) => {
+                if answer == Withdrawn::NotYours {
+                    // What was known of it was out of date: a list shows whose it is now.
+                    self.list_marks |= standing.not_yours.as_deref() != Some(uid);
+                    standing.not_yours = Some(uid.to_owned());
+                } else {
+                    standing.holder.take_if(|holder| holder.uid == uid);
                 }
                 standing.written = None;
                 standing.failures = 0;

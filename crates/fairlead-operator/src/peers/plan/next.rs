@@ -77,6 +77,9 @@ impl PeerPlan {
             self.names.remove(name);
             return None;
         };
+        if standing.is_disowned() {
+            return None;
+        }
         // An object that this release cannot read may be the one that this peer is of.
         let unread = self.claims.by_uid(&holder.uid).and_then(|key| self.claims.get(key));
         if unread.is_some_and(|wanted| wanted.spec.is_err()) {
@@ -122,7 +125,8 @@ impl PeerPlan {
         }
         standing.verify = false;
         let forget = standing.untold;
-        let holder = standing.holder.as_ref().filter(|holder| holder.uid != mark.uid);
+        let is_disowned = standing.is_disowned();
+        let holder = standing.holder.as_ref().filter(|holder| holder.uid != mark.uid && !is_disowned);
         let may_replace = |holder: &&Holder| {
             self.claims.by_uid(&holder.uid).is_some() || self.namespaces.is_listed(&holder.namespace)
         };
@@ -141,7 +145,8 @@ impl PeerPlan {
     fn refuse(&mut self, name: &str, winner: &Wanted, why: Verdict) -> Option<Action> {
         self.unheard.remove(name);
         self.say(winner.key.clone(), why);
-        let holder = self.names.get(name)?.holder.clone().filter(|holder| holder.uid != winner.uid)?;
+        let standing = self.names.get(name).filter(|standing| !standing.is_disowned())?;
+        let holder = standing.holder.clone().filter(|holder| holder.uid != winner.uid)?;
         let is_gone =
             self.claims.by_uid(&holder.uid).is_none() && self.namespaces.is_listed(&holder.namespace);
         (is_gone && self.namespaces.are_complete())

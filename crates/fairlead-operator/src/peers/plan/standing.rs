@@ -15,6 +15,8 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Standing {
     /// Whose the peer is that registrars hold, as far as is known.
     pub(super) holder: Option<Holder>,
+    /// The UID of which a registrar said that the peer is not its: it is not asked for again without a reason.
+    pub(super) not_yours: Option<String>,
     /// What was written last, and whether every registrar said so: UID and fingerprint.
     pub(super) written: Option<(String, String)>,
     /// An attempt may have written it without every registrar having heard so.
@@ -41,6 +43,17 @@ pub(super) struct Holder {
 }
 
 impl Standing {
+    /// Whether the holder is known because it was written for it; a list may be older than that.
+    pub(super) fn is_written(&self) -> bool {
+        let both = self.holder.as_ref().zip(self.written.as_ref());
+        both.is_some_and(|(holder, (uid, _))| holder.uid == *uid)
+    }
+
+    /// Whether a registrar has said that the peer is not its holder's.
+    pub(super) fn is_disowned(&self) -> bool {
+        self.holder.as_ref().is_some_and(|holder| self.not_yours.as_ref() == Some(&holder.uid))
+    }
+
     /// Waits, each time longer; `jitter` is from 0 to 1.
     pub(super) fn pause(&mut self, now: Instant, jitter: f64) {
         let longest = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);

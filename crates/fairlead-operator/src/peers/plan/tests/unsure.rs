@@ -167,3 +167,46 @@ fn a_secret_that_nobody_names_any_more_does_not_keep_its_place() {
     scene.object("ann", "u", 1, with_secret());
     assert_eq!(scene.next(), Some(Action::ReadSecret(phones())));
 }
+
+#[test]
+fn a_list_that_was_read_before_a_replacement_does_not_take_it_back() {
+    let mut scene = Scene::listed();
+    scene.object("ann", "u1", 1, json!({}));
+    let asked = scene.provision();
+    scene.answer(&asked, Provisioned::Taken(Some(mark(NS, "ann", "u0"))));
+    scene.writes();
+    scene.plan.marked(marked("ann", NS, "u0"));
+    assert_eq!(scene.next(), None);
+    scene.gone("ann", "u1");
+    assert_eq!(scene.next(), Some(Action::Withdraw { name: "ann".to_owned(), uid: "u1".to_owned() }));
+}
+
+#[test]
+fn a_peer_that_turns_out_to_be_of_another_object_is_looked_for_in_a_new_list() {
+    let mut scene = Scene::listed();
+    scene.plan.marked(marked("zoe", NS, "u0"));
+    assert_eq!(scene.next(), Some(Action::Withdraw { name: "zoe".to_owned(), uid: "u0".to_owned() }));
+    let lists = scene.lists;
+    scene.plan.withdrawn(scene.now, "zoe", "u0", Ok(Withdrawn::NotYours), 0.5);
+    assert_eq!((scene.next(), scene.lists), (None, lists + 1));
+    scene.plan.marked(marked("zoe", NS, "u1"));
+    assert_eq!(scene.next(), Some(Action::Withdraw { name: "zoe".to_owned(), uid: "u1".to_owned() }));
+    scene.plan.withdrawn(scene.now, "zoe", "u1", Ok(Withdrawn::Removed), 0.5);
+    assert_eq!(scene.next(), None);
+    assert!(scene.plan.names.is_empty());
+}
+
+#[test]
+fn a_marked_peer_that_sip_conf_hides_is_tried_once_and_not_for_ever() {
+    let mut scene = Scene::listed();
+    for _ in 0..2 {
+        scene.plan.marked(marked("zoe", NS, "u0"));
+        if scene.next().is_some() {
+            scene.plan.withdrawn(scene.now, "zoe", "u0", Ok(Withdrawn::NotYours), 0.5);
+        }
+    }
+    assert_eq!((scene.next(), scene.lists), (None, 2), "one by the list of objects, one by the answer");
+    scene.plan.marked(Vec::new());
+    assert_eq!(scene.next(), None);
+    assert!(scene.plan.names.is_empty(), "it is gone");
+}

@@ -318,7 +318,11 @@ impl State {
                     self.plan.check_all();
                 }
             }
-            PeerNews::Resumed => self.plan.check_all(),
+            PeerNews::Resumed => {
+                tracing::info!(peers = self.plan.objects(), "the store is back: comparing all peers");
+                self.complete.send_replace(None);
+                self.plan.check_all();
+            }
             PeerNews::Emptied => {
                 tracing::warn!(peers = self.plan.objects(), "the store was emptied: writing all peers again");
                 self.plan.emptied(now);

@@ -264,8 +264,10 @@ impl PeerPlan {
         self.look_at_all(true);
     }
 
-    /// News may have been missed: everything is compared again, after what is known to have changed.
+    /// News may have been missed, or what was written last be lost: everything is compared again, after what is known to
+    /// have changed, and marks are listed, for a peer that was removed may be back.
     pub fn check_all(&mut self) {
+        self.list_marks = true;
         self.await_all();
         let names: Vec<String> = self.names.keys().cloned().collect();
         for name in names {

@@ -210,3 +210,30 @@ fn a_marked_peer_that_sip_conf_hides_is_tried_once_and_not_for_ever() {
     assert_eq!(scene.next(), None);
     assert!(scene.plan.names.is_empty(), "it is gone");
 }
+
+#[test]
+fn a_removal_that_was_lost_is_made_again_when_the_store_is_there_again() {
+    let mut scene = Scene::listed();
+    scene.object("ann", "u1", 1, json!({}));
+    scene.writes();
+    scene.gone("ann", "u1");
+    assert!(matches!(scene.next(), Some(Action::Withdraw { .. })));
+    scene.plan.withdrawn(scene.now, "ann", "u1", Ok(Withdrawn::Removed), 0.5);
+    assert_eq!((scene.next(), scene.lists), (None, 1));
+    scene.plan.check_all();
+    assert_eq!((scene.next(), scene.lists), (None, 2));
+    scene.plan.marked(marked("ann", NS, "u1"));
+    assert_eq!(scene.next(), Some(Action::Withdraw { name: "ann".to_owned(), uid: "u1".to_owned() }));
+}
+
+#[test]
+fn a_replacement_that_was_lost_is_made_again_when_the_store_is_there_again() {
+    let mut scene = Scene::listed();
+    scene.object("ann", "u1", 1, json!({}));
+    scene.writes();
+    scene.plan.check_all();
+    let asked = scene.provision();
+    scene.answer(&asked, Provisioned::Taken(Some(mark(NS, "ann", "u0"))));
+    let asked = scene.provision();
+    assert_eq!((asked.mark.uid.as_str(), asked.instead_of.as_str()), ("u1", "u0"));
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::{Client, Config, Error};
 
 /// How long one request may take; tests do not wait that long.
-const LIMIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+pub const LIMIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// How long the API server may say nothing on a connection on which something is waited for: longer than a watch without
 /// news, which it ends after a minute.
@@ -20,6 +20,9 @@ pub enum Failed {
     /// It did not answer in time.
     #[error("the API server does not answer")]
     Late,
+    /// Somebody else may lead by now.
+    #[error("not leading any more")]
+    Over,
 }
 
 impl Failed {
@@ -41,7 +44,7 @@ impl Failed {
     fn code(&self) -> Option<u16> {
         match self {
             Failed::Api(error) => code(error),
-            Failed::Late => None,
+            Failed::Late | Failed::Over => None,
         }
     }
 }
@@ -88,9 +91,17 @@ pub enum ClientFailed {
     Unusable(String),
 }
 
-/// With a time limit.
+/// With the usual time limit.
 pub async fn limited<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Failed> {
-    match tokio::time::timeout(LIMIT, request).await {
+    within(LIMIT, request).await
+}
+
+/// With a time limit.
+pub async fn within<T>(
+    limit: Duration,
+    request: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Failed> {
+    match tokio::time::timeout(limit, request).await {
         Ok(answer) => answer.map_err(Failed::from),
         Err(_) => Err(Failed::Late),
     }

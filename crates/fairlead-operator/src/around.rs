@@ -24,7 +24,6 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
-use crate::api::limited;
 use crate::events::Events;
 use crate::labels;
 use crate::lease::Reign;
@@ -166,7 +165,8 @@ impl Around {
                 { "op": "replace", "path": "/spec/ports", "value": ports },
             ]);
             let Ok(patch) = serde_json::from_value(patch) else { continue };
-            match limited(api.patch(&name, &PatchParams::default(), &Patch::<()>::Json(patch))).await {
+            match self.reign.write(api.patch(&name, &PatchParams::default(), &Patch::<()>::Json(patch))).await
+            {
                 Ok(_) => {
                     tracing::warn!(
                         service = name,

@@ -148,6 +148,7 @@ impl State {
                 self.desk.client.clone(),
                 write,
                 self.desk.metrics.clone(),
+                self.desk.reign.clone(),
                 self.tell.clone(),
             ));
         }

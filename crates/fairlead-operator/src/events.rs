@@ -6,7 +6,6 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, sleep};
 
-use crate::api::limited;
 use crate::lease::Reign;
 
 /// Events that wait.
@@ -50,7 +49,7 @@ impl Events {
                     action: event.action.to_owned(),
                     secondary: None,
                 };
-                if let Err(error) = limited(recorder.publish(&event, &about)).await {
+                if let Err(error) = reign.write(recorder.publish(&event, &about)).await {
                     tracing::debug!(%error, reason = event.reason, "an Event could not be written");
                 }
                 sleep(PAUSE).await;

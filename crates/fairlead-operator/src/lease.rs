@@ -12,10 +12,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Owne
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::limited;
+use crate::api::{Failed, LIMIT, limited, within};
 use step::{Observed, Step, step};
 
 /// How long a Lease lasts that nobody renews.
@@ -32,11 +32,13 @@ const EVERY: Duration = Duration::from_secs(2);
 pub struct Reign {
     until: Arc<Mutex<Instant>>,
     end: CancellationToken,
+    /// Held for reading by each write that is under way.
+    writing: Arc<RwLock<()>>,
 }
 
 impl Reign {
     fn new(until: Instant) -> Self {
-        Reign { until: Arc::new(Mutex::new(until)), end: CancellationToken::new() }
+        Reign { until: Arc::new(Mutex::new(until)), end: CancellationToken::new(), writing: Arc::default() }
     }
 
     /// Still leading: nothing may be written otherwise.
@@ -46,7 +48,18 @@ impl Reign {
 
     /// The same, with an end of its own that may come before.
     pub fn attempt(&self) -> Reign {
-        Reign { until: self.until.clone(), end: self.end.child_token() }
+        Reign { end: self.end.child_token(), ..self.clone() }
+    }
+
+    /// A write to the API server over which nobody watches but us (no version of what was read goes with it): it takes no longer
+    /// than the reign is sure to last, and the Lease is not given back while it is under way.
+    pub async fn write<T>(&self, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failed> {
+        let _writing = self.writing.read().await;
+        if !self.holds() {
+            return Err(Failed::Over);
+        }
+        let left = self.until.lock().saturating_duration_since(Instant::now());
+        within(left.min(LIMIT), request).await
     }
 
     /// Cancelled at its end.
@@ -127,6 +140,7 @@ impl Candidate {
             tell.send_replace(None);
             // What it did must have stopped before another may begin.
             tokio::time::sleep(Duration::from_millis(300)).await;
+            let _none = reign.writing.write().await;
             if let Err(error) = self.release().await {
                 tracing::info!(%error, "the Lease could not be given back: others wait until it is over");
             }
@@ -134,7 +148,7 @@ impl Candidate {
     }
 
     /// Looks, and acts; whether it is ours now.
-    async fn round(&self, seen: &mut Option<Observed>, now: Instant) -> Result<bool, crate::api::Failed> {
+    async fn round(&self, seen: &mut Option<Observed>, now: Instant) -> Result<bool, Failed> {
         let Some(lease) = limited(self.api.get_opt(&self.name)).await? else {
             *seen = None;
             let lease = self.lease(None, 0);
@@ -183,7 +197,7 @@ impl Candidate {
         }
     }
 
-    async fn release(&self) -> Result<(), crate::api::Failed> {
+    async fn release(&self) -> Result<(), Failed> {
         let Some(mut lease) = limited(self.api.get_opt(&self.name)).await? else { return Ok(()) };
         let Some(spec) =
             lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(self.me.as_str()))
@@ -197,10 +211,13 @@ impl Candidate {
 }
 
 /// A conflict means that somebody else was faster.
-fn taken(written: Result<Lease, crate::api::Failed>) -> Result<bool, crate::api::Failed> {
+fn taken(written: Result<Lease, Failed>) -> Result<bool, Failed> {
     match written {
         Ok(_) => Ok(true),
         Err(failed) if failed.is_conflict() => Ok(false),
         Err(failed) => Err(failed),
     }
 }
+
+#[cfg(test)]
+mod tests;

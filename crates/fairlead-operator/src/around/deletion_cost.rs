@@ -9,7 +9,6 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 
-use crate::api::limited;
 use crate::lease::Reign;
 use crate::metrics::OperatorMetrics;
 use crate::registrars::Registrars;
@@ -69,7 +68,7 @@ pub async fn run(
                 serde_json::json!({ "metadata": { "annotations": { ANNOTATION: ought.to_string() } } });
             let params =
                 PatchParams { field_manager: Some("fairlead-operator".to_owned()), ..PatchParams::default() };
-            let result = match limited(api.patch(&name, &params, &Patch::Merge(patch))).await {
+            let result = match reign.write(api.patch(&name, &params, &Patch::Merge(patch))).await {
                 Ok(_) => "ok",
                 Err(failed) if failed.is_missing() => "gone",
                 Err(failed) => {

@@ -252,6 +252,7 @@ pub(super) async fn write_status(
     client: Client,
     write: Write,
     metrics: OperatorMetrics,
+    reign: Reign,
     tell: mpsc::Sender<In>,
 ) {
     let api: Api<SipPeer> = Api::namespaced(client, &write.key.namespace);
@@ -264,7 +265,7 @@ pub(super) async fn write_status(
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let (result, is_done) =
-        match limited(api.patch_status(&write.key.name, &params, &Patch::Apply(patch))).await {
+        match reign.write(api.patch_status(&write.key.name, &params, &Patch::Apply(patch))).await {
             Ok(_) => ("ok", true),
             // It is gone, or another one now; its watch says so.
             Err(failed) if failed.is_missing() || failed.is_conflict() => ("gone", true),

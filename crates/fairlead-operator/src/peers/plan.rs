@@ -136,8 +136,12 @@ impl PeerPlan {
         }
         self.secrets.used_by(key, BTreeSet::new());
         self.verdicts.remove(key);
+        let is_unread = self.claims.get(key).is_some_and(|known| known.spec.is_err());
         if let Some(name) = self.claims.remove(key) {
             self.look_at(&name);
+        }
+        if is_unread {
+            self.look_at_names_of(uid);
         }
     }
 
@@ -356,6 +360,19 @@ impl PeerPlan {
         } else if !standing.queued {
             standing.queued = true;
             self.urgent.push_back(name.to_owned());
+        }
+    }
+
+    /// Which name an object has that could not be read is known only by what registrars hold.
+    fn look_at_names_of(&mut self, uid: &str) {
+        let has = |standing: &Standing| standing.holder.as_ref().is_some_and(|holder| holder.uid == uid);
+        let names: Vec<String> =
+            self.names.iter().filter(|(_, standing)| has(standing)).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if let Some(standing) = self.names.get_mut(&name) {
+                standing.not_before = None;
+            }
+            self.look_at(&name);
         }
     }
 

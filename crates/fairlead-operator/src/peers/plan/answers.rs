@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use fairlead_model::provision::{Provision, Provisioned, Withdrawn};
 use fairlead_proto::operator::Unanswered;
 
+use super::next::may_replace;
 use super::standing::Holder;
 use super::{PeerPlan, Told};
 use crate::peers::verdict::Verdict;
@@ -69,10 +70,11 @@ impl PeerPlan {
                 let holder = by.as_ref().map(Holder::of);
                 let already_asked = by.as_ref().is_some_and(|mark| mark.uid == asked.instead_of);
                 standing.holder = holder;
-                let may_replace = standing.holder.as_ref().is_some_and(|holder| {
-                    self.claims.by_uid(&holder.uid).is_some() || self.namespaces.is_listed(&holder.namespace)
-                });
-                if may_replace && !already_asked {
+                let may_be_taken = standing
+                    .holder
+                    .as_ref()
+                    .is_some_and(|holder| may_replace(&self.claims, &self.namespaces, holder));
+                if may_be_taken && !already_asked {
                     standing.again = true;
                 } else {
                     standing.not_before = Some(now + TAKEN_PAUSE.mul_f64(0.5 + jitter));

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use fairlead_model::provision::Provision;
 
+use super::namespaces::Namespaces;
 use super::standing::Holder;
 use super::{Action, PeerPlan};
-use crate::peers::claims::Wanted;
+use crate::peers::claims::{Claims, Wanted};
 use crate::peers::verdict::Verdict;
 
 /// The shortest time between two corrections of one peer: against somebody who changes it all the time.
@@ -15,6 +16,15 @@ pub(super) const CORRECTION_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why a peer is not written that would be challenged by nobody.
 const OPEN: &str = "it registers and has neither secretRef nor md5SecretRef nor networks that it may not come from (deny): anybody could register as it";
+
+/// Whether a name may be taken from the object that has it: a known one has lost it to an older claim, another is gone. One that
+/// this release cannot read may well have the oldest claim.
+pub(super) fn may_replace(claims: &Claims, namespaces: &Namespaces, holder: &Holder) -> bool {
+    match claims.by_uid(&holder.uid).and_then(|key| claims.get(key)) {
+        Some(known) => known.spec.is_ok(),
+        None => namespaces.is_listed(&holder.namespace),
+    }
+}
 
 impl PeerPlan {
     /// The next thing to do now, if fewer than `limit` are being done.
@@ -127,10 +137,7 @@ impl PeerPlan {
         let forget = standing.untold;
         let is_disowned = standing.is_disowned();
         let holder = standing.holder.as_ref().filter(|holder| holder.uid != mark.uid && !is_disowned);
-        let may_replace = |holder: &&Holder| {
-            self.claims.by_uid(&holder.uid).is_some() || self.namespaces.is_listed(&holder.namespace)
-        };
-        let former = holder.filter(may_replace).cloned();
+        let former = holder.filter(|holder| may_replace(&self.claims, &self.namespaces, holder)).cloned();
         // Contacts go with a name inside a namespace. Those of another one are somebody else's phones: they would be
         // rung for the new owner.
         if let Some(former) = former.as_ref().filter(|former| former.namespace != winner.key.namespace) {

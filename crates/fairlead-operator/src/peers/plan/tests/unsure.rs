@@ -237,3 +237,44 @@ fn a_replacement_that_was_lost_is_made_again_when_the_store_is_there_again() {
     let asked = scene.provision();
     assert_eq!((asked.mark.uid.as_str(), asked.instead_of.as_str()), ("u1", "u0"));
 }
+
+/// An object that this release cannot read.
+fn unread(scene: &mut Scene, name: &str, uid: &str, created: i64) {
+    scene.plan.object(Wanted {
+        key: Key { namespace: NS.to_owned(), name: name.to_owned() },
+        uid: uid.to_owned(),
+        created,
+        generation: 1,
+        sip_name: format!("\0{uid}"),
+        spec: Err("a new kind of option".to_owned()),
+    });
+}
+
+#[test]
+fn an_object_that_cannot_be_read_keeps_its_name_against_a_newer_claim() {
+    for is_listed in [true, false] {
+        let mut scene = Scene::listed();
+        unread(&mut scene, "old", "u1", 1);
+        scene.object("new", "u2", 2, json!({ "name": "ann" }));
+        if is_listed {
+            scene.plan.marked(marked("ann", NS, "u1"));
+        }
+        let asked = scene.provision();
+        assert_eq!((asked.mark.uid.as_str(), asked.instead_of.as_str()), ("u2", ""));
+        scene.answer(&asked, Provisioned::Taken(Some(mark(NS, "old", "u1"))));
+        assert_eq!(scene.next(), None);
+        assert!(scene.verdicts().contains(&("new".to_owned(), "NameTaken")));
+        scene.gone("old", "u1");
+        assert_eq!(scene.provision().instead_of, "u1", "at once");
+    }
+}
+
+#[test]
+fn the_peer_of_an_object_that_could_not_be_read_goes_with_it() {
+    let mut scene = Scene::listed();
+    unread(&mut scene, "ann", "u1", 1);
+    scene.plan.marked(marked("ann", NS, "u1"));
+    assert_eq!(scene.next(), None);
+    scene.gone("ann", "u1");
+    assert_eq!(scene.next(), Some(Action::Withdraw { name: "ann".to_owned(), uid: "u1".to_owned() }));
+}

@@ -84,7 +84,12 @@ impl Desk {
             tell.clone(),
         ));
         let (complete, heard) = watch::channel(None);
-        tokio::spawn(tasks::say_complete(self.registrars.clone(), heard, self.reign.clone()));
+        let registrars = self.registrars.clone();
+        let say = move |is_complete| {
+            let registrars = registrars.clone();
+            async move { registrars.set_complete(is_complete).await }
+        };
+        tokio::spawn(tasks::say_complete(say, heard, self.reign.clone()));
         let mut state = State {
             plan: PeerPlan::new(self.namespaces.iter().cloned(), now + PATIENCE),
             statuses: StatusPlanner::new(self.status_writes, now),

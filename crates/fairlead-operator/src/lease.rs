@@ -46,6 +46,12 @@ impl Reign {
         !self.end.is_cancelled() && Instant::now() < *self.until.lock()
     }
 
+    /// One that lasts so long.
+    #[cfg(test)]
+    pub(crate) fn of(time: Duration) -> Self {
+        Reign::new(Instant::now() + time)
+    }
+
     /// The same, with an end of its own that may come before.
     pub fn attempt(&self) -> Reign {
         Reign { end: self.end.child_token(), ..self.clone() }

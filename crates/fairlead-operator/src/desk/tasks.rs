@@ -220,21 +220,34 @@ pub(super) async fn list_marks(
 }
 
 /// Tells registrars whether all peers are there, again and again while that is so: the key may be lost without the rest.
-pub(super) async fn say_complete(
-    registrars: Arc<Registrars>,
+pub(super) async fn say_complete<F>(
+    say: impl Fn(bool) -> F,
     mut heard: watch::Receiver<Option<bool>>,
     reign: Reign,
-) {
+) where
+    F: Future<Output = Result<(), Unanswered>>,
+{
     loop {
         let is_complete = *heard.borrow_and_update();
         let pause = match is_complete {
-            Some(is_complete) if reign.holds() => match registrars.set_complete(is_complete).await {
-                Ok(()) => COMPLETE_EVERY,
-                Err(unanswered) => {
-                    tracing::debug!(%unanswered, "registrars were not told whether all peers are there");
-                    Duration::from_secs(2)
+            Some(is_complete) if reign.holds() => {
+                let said = tokio::select! {
+                    said = say(is_complete) => said,
+                    // A registrar may wait for a store that comes back empty: that all peers are there is not so any more.
+                    changed = heard.changed() => match changed {
+                        Ok(()) => continue,
+                        Err(_) => return,
+                    },
+                    () = reign.end().cancelled() => return,
+                };
+                match said {
+                    Ok(()) => COMPLETE_EVERY,
+                    Err(unanswered) => {
+                        tracing::debug!(%unanswered, "registrars were not told whether all peers are there");
+                        Duration::from_secs(2)
+                    }
                 }
-            },
+            }
             // Perhaps in a moment again.
             Some(_) => Duration::from_secs(2),
             None => COMPLETE_EVERY,
@@ -276,4 +289,34 @@ pub(super) async fn write_status(
         };
     OperatorMetrics::count(&metrics.status_writes, result);
     let _ = tell.send(In::Wrote(Box::new(write), is_done)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn that_all_peers_are_there_is_not_said_any_more_when_the_store_was_emptied() {
+        let (complete, heard) = watch::channel(Some(true));
+        let (said, mut hear) = mpsc::unbounded_channel();
+        let say = move |is_complete| {
+            let said = said.clone();
+            async move {
+                // The store is away; a registrar waits for it with what it was asked.
+                if is_complete {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                }
+                let _ = said.send(is_complete);
+                Ok(())
+            }
+        };
+        let reign = Reign::of(Duration::from_secs(3600));
+        let saying = tokio::spawn(say_complete(say, heard, reign));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        complete.send_replace(Some(false));
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert_eq!(hear.recv().await, Some(false), "into an emptied store");
+        assert!(hear.try_recv().is_err());
+        saying.abort();
+    }
 }

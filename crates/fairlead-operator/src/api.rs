@@ -41,6 +41,11 @@ impl Failed {
         self.code() == Some(409)
     }
 
+    /// It is of the API server and not of what was asked: no answer, too many questions, or one that it cannot give now.
+    pub fn passes(&self) -> bool {
+        matches!(self.code(), None | Some(429 | 502..=504))
+    }
+
     fn code(&self) -> Option<u16> {
         match self {
             Failed::Api(error) => code(error),

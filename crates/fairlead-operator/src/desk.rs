@@ -215,7 +215,7 @@ impl State {
                 self.complete.send_replace(None);
             }
             In::News(news) => self.news(now, news),
-            In::Wrote(write, is_written) => self.statuses.written(now, &write, is_written),
+            In::Wrote(write, outcome) => self.statuses.written(now, &write, outcome),
         }
     }
 

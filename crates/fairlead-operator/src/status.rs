@@ -6,4 +6,4 @@ mod compose;
 mod planner;
 
 pub use compose::View;
-pub use planner::{StatusPlanner, Write};
+pub use planner::{Outcome, StatusPlanner, Write};

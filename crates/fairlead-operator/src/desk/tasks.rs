@@ -20,7 +20,7 @@ use crate::lease::Reign;
 use crate::metrics::OperatorMetrics;
 use crate::peers::{Key, SecretRef, Value};
 use crate::registrars::Registrars;
-use crate::status::Write;
+use crate::status::{Outcome, Write};
 use crate::watching::{self, Trouble};
 
 /// How often registrars are told that all peers are there.
@@ -44,7 +44,7 @@ pub(super) enum In {
     Following,
     NoNews,
     News(PeerNews),
-    Wrote(Box<Write>, bool),
+    Wrote(Box<Write>, Outcome),
 }
 
 /// `SipPeer` objects of a namespace.
@@ -277,18 +277,19 @@ pub(super) async fn write_status(
         "status": write.status,
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    let (result, is_done) =
+    let (result, outcome) =
         match reign.write(api.patch_status(&write.key.name, &params, &Patch::Apply(patch))).await {
-            Ok(_) => ("ok", true),
+            Ok(_) => ("ok", Outcome::Written),
             // It is gone, or another one now; its watch says so.
-            Err(failed) if failed.is_missing() || failed.is_conflict() => ("gone", true),
+            Err(failed) if failed.is_missing() || failed.is_conflict() => ("gone", Outcome::Written),
             Err(failed) => {
                 tracing::warn!(object = %write.key, error = %failed, "a status could not be written");
-                (if failed.is_forbidden() { "forbidden" } else { "failed" }, false)
+                let outcome = if failed.passes() { Outcome::Failed } else { Outcome::Refused };
+                (if failed.is_forbidden() { "forbidden" } else { "failed" }, outcome)
             }
         };
     OperatorMetrics::count(&metrics.status_writes, result);
-    let _ = tell.send(In::Wrote(Box::new(write), is_done)).await;
+    let _ = tell.send(In::Wrote(Box::new(write), outcome)).await;
 }
 
 #[cfg(test)]

@@ -10,8 +10,11 @@ use super::compose::{Facts, Urgency, View, compose, difference, is_ready};
 use crate::crd::SipPeerStatus;
 use crate::peers::{Key, Verdict};
 
-/// How long a status that could not be written waits.
+/// How long a status that could not be written waits; doubled each time it is refused.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// The longest: what is refused for good must not take the place of what can be written.
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
 
 /// Changes of one object are gathered this long: a REGISTER and the answer to its first OPTIONS are one write.
 const GATHER: Duration = Duration::from_millis(300);
@@ -30,6 +33,17 @@ pub struct Write {
     pub status: SipPeerStatus,
 }
 
+/// What came of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is there.
+    Written,
+    /// The API server does not want it.
+    Refused,
+    /// The API server did not answer, or cannot now.
+    Failed,
+}
+
 #[derive(Debug)]
 struct Entry {
     uid: String,
@@ -42,6 +56,8 @@ struct Entry {
     verdict: Option<(i64, Verdict)>,
     queued: Option<(Urgency, Instant)>,
     writing: bool,
+    /// Refused in a row.
+    refusals: u32,
     not_before: Option<Instant>,
 }
 
@@ -123,6 +139,7 @@ impl StatusPlanner {
                     verdict: None,
                     queued: None,
                     writing: false,
+                    refusals: 0,
                     not_before: None,
                 };
                 self.entries.insert(key.clone(), entry);
@@ -228,18 +245,27 @@ impl StatusPlanner {
     }
 
     /// What came of a write. One that failed is tried again, from what is true then.
-    pub fn written(&mut self, now: Instant, write: &Write, is_written: bool) {
+    pub fn written(&mut self, now: Instant, write: &Write, outcome: Outcome) {
         let Some(entry) = self.entries.get_mut(&write.key).filter(|entry| entry.uid == write.uid) else {
             return;
         };
         entry.writing = false;
-        if is_written {
-            self.look_at(now, &write.key);
-        } else {
-            entry.written = entry.before.take();
-            entry.not_before = Some(now + RETRY);
-            self.late.insert((now + RETRY, write.key.clone()));
-        }
+        let pause = match outcome {
+            Outcome::Written => {
+                entry.refusals = 0;
+                return self.look_at(now, &write.key);
+            }
+            Outcome::Refused => {
+                let pause = RETRY.saturating_mul(1 << entry.refusals.min(6)).min(LONGEST_RETRY);
+                entry.refusals = entry.refusals.saturating_add(1);
+                pause
+            }
+            // It is over for all at once, and what they lost meanwhile is news.
+            Outcome::Failed => RETRY,
+        };
+        entry.written = entry.before.take();
+        entry.not_before = Some(now + pause);
+        self.late.insert((now + pause, write.key.clone()));
     }
 
     /// When [`StatusPlanner::next`] may have something, at the latest.

@@ -68,7 +68,7 @@ impl Scene {
         self.writes.clear();
         loop {
             while let Some(write) = self.planner.next(self.now, self.wall) {
-                self.planner.written(self.now, &write, true);
+                self.planner.written(self.now, &write, Outcome::Written);
                 self.writes.push(write);
             }
             let wake = self
@@ -347,9 +347,50 @@ fn a_write_that_failed_is_tried_again_with_what_is_true_then() {
     scene.served("ann");
     scene.now += Duration::from_secs(1);
     let write = scene.planner.next(scene.now, scene.wall).unwrap();
-    scene.planner.written(scene.now, &write, false);
+    scene.planner.written(scene.now, &write, Outcome::Failed);
     assert_eq!(scene.planner.next(scene.now, scene.wall), None);
     scene.tell(phone("ann", Some(40)));
     let writes = scene.runs(Duration::from_secs(7));
     assert_eq!((writes.len(), writes[0].status.contacts.len()), (1, 1));
+}
+
+#[test]
+fn statuses_that_are_refused_do_not_use_up_the_cap() {
+    let mut scene = Scene::new(5);
+    for number in 0..25 {
+        scene.served(&format!("refused-{number}"));
+    }
+    let (mut tries, mut late_tries) = (0, 0);
+    for second in 0..900 {
+        for _ in 0..10 {
+            while let Some(write) = scene.planner.next(scene.now, scene.wall) {
+                scene.planner.written(scene.now, &write, Outcome::Refused);
+                tries += 1;
+                late_tries += usize::from(second >= 600);
+            }
+            scene.now += Duration::from_millis(100);
+        }
+    }
+    assert!(tries < 25 * 11, "{tries}");
+    assert!((25..=50).contains(&late_tries), "each is tried again every five minutes: {late_tries}");
+}
+
+#[test]
+fn a_status_that_was_refused_is_tried_in_steps_again_after_one_that_was_taken() {
+    let mut scene = Scene::new(5);
+    scene.served("ann");
+    let mut pauses = Vec::new();
+    for outcome in [Outcome::Refused, Outcome::Refused, Outcome::Written, Outcome::Refused, Outcome::Failed] {
+        scene.now += Duration::from_secs(400);
+        let mut write = scene.planner.next(scene.now, scene.wall);
+        if write.is_none() {
+            scene.now += Duration::from_secs(1);
+            write = scene.planner.next(scene.now, scene.wall);
+        }
+        let write = write.unwrap();
+        scene.planner.written(scene.now, &write, outcome);
+        pauses.push(scene.planner.wake().map(|at| at.duration_since(scene.now).as_secs()));
+        scene.tell(phone("ann", Some(50 << pauses.len())));
+    }
+    assert_eq!(pauses, [Some(5), Some(10), None, Some(5), Some(5)]);
 }

@@ -143,7 +143,11 @@ impl Keys {
         let patch = Patch::Merge(serde_json::json!({"metadata": {"annotations": {HINT: now.to_string()}}}));
         for pod in limited(self.pods.list(&ours)).await? {
             let name = pod.name_any();
-            limited(self.pods.patch(&name, &PatchParams::default(), &patch)).await?;
+            match limited(self.pods.patch(&name, &PatchParams::default(), &patch)).await {
+                // One that has gone meanwhile.
+                Err(failed) if !failed.is_missing() => return Err(failed),
+                _ => {}
+            }
         }
         Ok(())
     }

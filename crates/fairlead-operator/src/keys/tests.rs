@@ -65,6 +65,16 @@ async fn everything_is_made_once_with_labels_and_owner() {
 }
 
 #[tokio::test]
+async fn a_pod_that_has_just_gone_keeps_no_other_from_being_hinted() {
+    let api = Table::default();
+    api.0.lock().gone = Some("media".to_owned());
+    api.keys(|_| ()).look(NOW).await.unwrap();
+    let hinted = std::mem::take(&mut api.0.lock().hinted);
+    assert!(hinted.contains(&"media-next".to_owned()), "{hinted:?}");
+    assert!(!hinted.contains(&"media".to_owned()), "{hinted:?}");
+}
+
+#[tokio::test]
 async fn what_somebody_else_keeps_there_is_used_if_it_is_good_and_never_written() {
     let api = Table::default();
     api.put("edge-admin", &[("token", "chosen-by-hand"), ("note", "ours")]);
@@ -227,6 +237,8 @@ struct Inner {
     forbidden: Option<String>,
     /// Pods whose kubelets were told that a Secret is there.
     hinted: Vec<String>,
+    /// A pod that is still listed, with the one that takes its place.
+    gone: Option<String>,
 }
 
 impl Table {
@@ -298,12 +310,19 @@ impl Table {
         let pod = |name: &str| serde_json::json!({"metadata": {"name": name}});
         let answer = if head.method == Method::PATCH {
             let name = head.uri.path().rsplit('/').next().unwrap().to_owned();
+            if self.0.lock().gone.as_ref() == Some(&name) {
+                return status(StatusCode::NOT_FOUND);
+            }
             let object = pod(&name);
             self.0.lock().hinted.push(name);
             object
         } else {
             let component = head.uri.query().unwrap().rsplit("component%3D").next().unwrap();
-            let items = [pod(component.split('&').next().unwrap())];
+            let component = component.split('&').next().unwrap();
+            let mut items = vec![pod(component)];
+            if self.0.lock().gone.as_deref() == Some(component) {
+                items.push(pod(&format!("{component}-next")));
+            }
             serde_json::json!({"metadata": {}, "items": items})
         };
         Response::new(Body::from(serde_json::to_vec(&answer).unwrap()))

@@ -41,9 +41,10 @@ pub fn read(given: impl IntoIterator<Item = String>) -> Result<Wanted, String> {
         }
         let (name, value) = match word.split_once('=') {
             Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
-            // `-nsip`, as kubectl reads it.
+            // `-nsip` and `-n=sip`, as kubectl reads them.
             _ if word.starts_with("-n") && word.len() > 2 => {
-                ("-n".to_owned(), word.get(2..).map(str::to_owned))
+                let value = word.get(2..).map(|value| value.strip_prefix('=').unwrap_or(value));
+                ("-n".to_owned(), value.map(str::to_owned))
             }
             _ => (word.clone(), None),
         };
@@ -127,6 +128,7 @@ mod tests {
             "-n sip --release edge --as-role agent show peers --json",
             "show peers --json -nsip --release=edge --as-role=agent",
             "show --namespace sip peers --release edge --json --as-role agent",
+            "-n=sip show peers --release edge --as-role agent --json",
         ] {
             assert_eq!(read_line(line), Ok(Wanted::Words(place.clone(), words.clone())), "{line}");
         }
@@ -145,7 +147,8 @@ mod tests {
         assert_eq!(read(Vec::new()), Ok(Wanted::Help));
         assert_eq!(read_line("show peers --help"), Ok(Wanted::Help));
         assert_eq!(read_line("--version"), Ok(Wanted::Version));
-        for wrong in ["show peers -n", "--release= show peers", "--as-role root show peers"] {
+        for wrong in ["show peers -n", "--release= show peers", "-n= show peers", "--as-role root show peers"]
+        {
             assert!(read_line(wrong).is_err(), "{wrong}");
         }
         assert!(help().contains("sip show peers"));

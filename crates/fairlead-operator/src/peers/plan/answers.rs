@@ -94,6 +94,8 @@ impl PeerPlan {
             Err(unanswered) => {
                 standing.verify = true;
                 standing.untold = true;
+                // It may have been written: should its object go before that is known, it is withdrawn.
+                standing.holder.get_or_insert_with(|| Holder::of(&asked.mark));
                 standing.pause(now, jitter);
                 let is_served = standing.written.as_ref().is_some_and(|(uid, generation)| {
                     *uid == asked.mark.uid && *generation == asked.mark.generation

@@ -278,3 +278,17 @@ fn the_peer_of_an_object_that_could_not_be_read_goes_with_it() {
     scene.gone("ann", "u1");
     assert_eq!(scene.next(), Some(Action::Withdraw { name: "ann".to_owned(), uid: "u1".to_owned() }));
 }
+
+#[test]
+fn what_an_attempt_may_have_written_is_withdrawn_when_its_object_goes() {
+    let mut scene = Scene::listed();
+    scene.object("ann", "u1", 1, json!({}));
+    let asked = scene.provision();
+    scene.plan.provisioned(scene.now, &asked, Err(Unanswered::Deadline), 0.5);
+    scene.gone("ann", "u1");
+    scene.now += Duration::from_secs(1);
+    assert_eq!(scene.next(), Some(Action::Withdraw { name: "ann".to_owned(), uid: "u1".to_owned() }));
+    scene.plan.withdrawn(scene.now, "ann", "u1", Ok(Withdrawn::Absent), 0.5);
+    assert_eq!(scene.next(), None);
+    assert!(scene.plan.names.is_empty());
+}

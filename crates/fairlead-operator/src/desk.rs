@@ -21,7 +21,7 @@ use crate::lease::Reign;
 use crate::metrics::{ByNamespace, OperatorMetrics};
 use crate::peers::{Action, Key, PeerPlan, Told, Verdict, Wanted};
 use crate::registrars::Registrars;
-use crate::status::{StatusPlanner, View};
+use crate::status::{StatusPlanner, View, is_served};
 use crate::watching::Trouble;
 use tasks::In;
 
@@ -243,6 +243,8 @@ impl State {
             Ok(peer) => (Ok(Arc::new(peer.spec)), peer.status),
             Err(why) => (Err(format!("this release cannot read it: {why}")), None),
         };
+        let generation = metadata.generation.unwrap_or_default();
+        let is_served = status.as_ref().is_some_and(|status| is_served(status, generation));
         let nothing = SipPeerSpec::default();
         let view = View::unregistered(&sip_name, spec.as_deref().unwrap_or(&nothing));
         self.statuses.object(now, &key, &uid, &sip_name, view, status);
@@ -250,8 +252,9 @@ impl State {
             key,
             uid,
             created: metadata.creation_timestamp.map_or(i64::MAX, |time| time.0.as_second()),
-            generation: metadata.generation.unwrap_or_default(),
+            generation,
             sip_name,
+            is_served,
             spec,
         });
     }

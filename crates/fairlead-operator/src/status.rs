@@ -5,5 +5,5 @@
 mod compose;
 mod planner;
 
-pub use compose::View;
+pub use compose::{View, is_served};
 pub use planner::{Outcome, StatusPlanner, Write};

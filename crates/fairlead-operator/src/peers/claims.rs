@@ -38,6 +38,8 @@ pub struct Wanted {
     pub generation: i64,
     /// The SIP name that it claims.
     pub sip_name: String,
+    /// Its status says that this generation is served, so whoever led before had heard so of every registrar.
+    pub is_served: bool,
     /// What it asks for, or why that cannot be read.
     pub spec: Result<Arc<SipPeerSpec>, String>,
 }

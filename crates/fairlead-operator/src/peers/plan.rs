@@ -112,11 +112,15 @@ impl PeerPlan {
             self.say(key, Verdict::Invalid(vec![reason.clone()]));
             return;
         }
+        let is_known = known.is_some();
         if let Some(before) =
             self.claims.get(&key).filter(|known| known.uid != wanted.uid).map(|known| known.uid.clone())
         {
             // Deleted and made again between two looks.
             self.gone(&key, &before);
+        }
+        if !is_known && !wanted.is_served {
+            self.names.entry(wanted.sip_name.clone()).or_default().untold = true;
         }
         let named = wanted.secrets(&key.namespace);
         if !self.is_complete_told {

@@ -238,6 +238,11 @@ pub(super) fn is_ready(status: &SipPeerStatus) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
+/// Whether it says so of this generation.
+pub fn is_served(status: &SipPeerStatus, generation: i64) -> bool {
+    status.observed_generation == Some(generation) && is_ready(status)
+}
+
 /// How urgent a difference is; the first goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {

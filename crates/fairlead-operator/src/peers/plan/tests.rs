@@ -20,13 +20,15 @@ struct Scene {
     now: Instant,
     /// How often registrars were to list marked peers.
     lists: usize,
+    /// What the statuses of new objects say.
+    is_served: bool,
 }
 
 impl Scene {
     fn of(namespaces: &[&str]) -> Self {
         let now = Instant::now();
         let names = namespaces.iter().map(|name| (*name).to_owned());
-        Scene { plan: PeerPlan::new(names, now + Duration::from_secs(10)), now, lists: 0 }
+        Scene { plan: PeerPlan::new(names, now + Duration::from_secs(10)), now, lists: 0, is_served: true }
     }
 
     /// One namespace, listed, with nothing in it.
@@ -64,6 +66,7 @@ impl Scene {
             created,
             generation,
             sip_name: spec.name.clone().unwrap_or_else(|| object.to_owned()),
+            is_served: self.is_served,
             spec: Ok(Arc::new(spec)),
         });
     }

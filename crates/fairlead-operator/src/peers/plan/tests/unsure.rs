@@ -246,6 +246,7 @@ fn unread(scene: &mut Scene, name: &str, uid: &str, created: i64) {
         created,
         generation: 1,
         sip_name: format!("\0{uid}"),
+        is_served: true,
         spec: Err("a new kind of option".to_owned()),
     });
 }
@@ -291,4 +292,16 @@ fn what_an_attempt_may_have_written_is_withdrawn_when_its_object_goes() {
     scene.plan.withdrawn(scene.now, "ann", "u1", Ok(Withdrawn::Absent), 0.5);
     assert_eq!(scene.next(), None);
     assert!(scene.plan.names.is_empty());
+}
+
+#[test]
+fn what_no_leader_before_has_called_served_is_told_to_all_again() {
+    let mut scene = Scene::listed();
+    scene.is_served = false;
+    scene.object("ann", "u1", 1, json!({}));
+    let asked = scene.provision();
+    assert!(asked.forget, "the one that led before may have written it, with somebody silent");
+    scene.answer(&asked, written());
+    scene.generation("ann", "u1", 1, 2, json!({ "description": "new" }));
+    assert!(!scene.provision().forget, "from here on it is known");
 }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, watch};
 
-use crate::away::{Journal, Losses};
+use crate::away::Journal;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::RegistrarConfig;
@@ -24,6 +24,7 @@ use crate::forgetting::Forgetting;
 use crate::keys::Keys;
 use crate::leaving::Leaving;
 use crate::locations::Locations;
+use crate::losses::Losses;
 use crate::members::Members;
 use crate::metrics::Metrics;
 use crate::operator::RecentPrunes;

@@ -47,8 +47,13 @@ struct Reached {
     shared: Arc<Shared>,
     away: AtomicBool,
     notices: broadcast::Sender<Notice>,
-    /// The first batch of peers that are written again: it is told which, and waits.
-    holds: Mutex<Option<(oneshot::Sender<Vec<String>>, oneshot::Receiver<()>)>>,
+    holds: Mutex<Option<Hold>>,
+}
+
+/// Of the first batch of peers that are written again: it is told which, and waits.
+struct Hold {
+    tell: oneshot::Sender<Vec<String>>,
+    go_on: oneshot::Receiver<()>,
 }
 
 impl Reached {
@@ -83,9 +88,9 @@ impl Store for Reached {
         }
         let restored: Vec<String> = steps.iter().filter_map(restored).collect();
         let holds = if restored.is_empty() { None } else { self.holds.lock().take() };
-        if let Some((tell, go_on)) = holds {
-            tell.send(restored).unwrap();
-            go_on.await.unwrap();
+        if let Some(hold) = holds {
+            hold.tell.send(restored).unwrap();
+            hold.go_on.await.unwrap();
         }
         let now = self.shared.now();
         now.run(steps).await
@@ -175,13 +180,13 @@ async fn who_is_withdrawn_while_an_emptied_store_is_filled_is_not_written_again(
         one.get_peer(name, true).await.unwrap();
     }
     let (tell, first) = oneshot::channel();
-    let (go_on, wait) = oneshot::channel();
-    *store.holds.lock() = Some((tell, wait));
+    let (on, go_on) = oneshot::channel();
+    *store.holds.lock() = Some(Hold { tell, go_on });
     shared.is_emptied();
     let first = first.await.unwrap();
     let later = names.iter().find(|name| !first.contains(name)).unwrap();
     assert_eq!(one.withdraw(later, &format!("uid-{later}")).await, Ok(Withdrawn::Absent));
-    go_on.send(()).unwrap();
+    on.send(()).unwrap();
     until("all others are written again", async || {
         let mut there = 0;
         for name in &names {

@@ -60,6 +60,11 @@ impl Crossed {
         let octets = self.octets + crossing.message.bytes().len();
         if self.known.len() < MAX_CROSSED && octets <= MAX_OCTETS {
             self.octets = octets;
+            if self.order.len() > 2 * MAX_CROSSED {
+                // Those that are settled, behind one that is not.
+                let known = &self.known;
+                self.order.retain(|(since, name)| known.get(name).is_some_and(|one| one.since == *since));
+            }
             self.order.push_back((crossing.since, name));
             self.known.insert(name, crossing);
         }
@@ -257,6 +262,12 @@ mod tests {
         assert_eq!((crossed.known.len(), crossed.order.len()), (1, 1));
         crossed.remove(5_000);
         assert_eq!((crossed.known.len(), crossed.order.len(), crossed.octets), (0, 0, 0));
+        crossed.keep(0, crossing(0, now + KEPT));
+        for name in 1..100_000 {
+            crossed.keep(name, crossing(0, now + KEPT));
+            crossed.remove(name);
+        }
+        assert!(crossed.order.len() <= 2 * MAX_CROSSED + 1, "behind one that waits: {}", crossed.order.len());
         assert_eq!((0..10_000).filter(|name| crossed.begins_anew(name % 5_000)).count(), 10_000);
         assert_eq!((crossed.again.len(), crossed.again_order.len()), (MAX_CROSSED, MAX_CROSSED));
     }

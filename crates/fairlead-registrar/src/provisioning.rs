@@ -29,6 +29,7 @@ const LATE: Duration = Duration::from_millis(1500);
 #[async_trait::async_trait]
 impl ProvisioningPort for Registrar {
     async fn provision(&self, peer: Provision) -> Result<Provisioned, Unanswered> {
+        self.knows_others()?;
         let outcome = self.provision_one(peer).await?;
         let word = match &outcome {
             Provisioned::Written { .. } => "written",
@@ -44,6 +45,7 @@ impl ProvisioningPort for Registrar {
         if uid.is_empty() {
             return Err(Unanswered::Invalid("a UID is wanted".to_owned()));
         }
+        self.knows_others()?;
         if self.catalog.is_static(name) {
             return Ok(Withdrawn::NotYours);
         }
@@ -134,6 +136,14 @@ impl Registrar {
             self.unheard.lock().remove(&name);
         }
         Ok(Provisioned::Written { put_right, silent })
+    }
+
+    /// A registrar that has just started has not heard who else is to forget.
+    fn knows_others(&self) -> Result<(), Unanswered> {
+        match self.is_ready() {
+            true => Ok(()),
+            false => Err(Unanswered::Unable("the other registrars are not known here yet".to_owned())),
+        }
     }
 
     /// Whether a peer is cached here under another mark: its writing was not heard here, and perhaps nowhere.

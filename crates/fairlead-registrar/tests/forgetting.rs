@@ -129,3 +129,13 @@ async fn what_could_not_be_told_to_others_is_no_success() {
     mute(false);
     assert_eq!(one.withdraw("ann", "uid-ann").await.unwrap(), Withdrawn::Absent);
 }
+
+#[tokio::test]
+async fn a_registrar_that_does_not_know_the_others_yet_takes_none_of_them_to_have_forgotten() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let one = registrar(store, 900, Vec::new());
+    assert!(matches!(one.provision(peer("ann", "1", &[])).await, Err(Unanswered::Unable(_))));
+    assert!(matches!(one.withdraw("ann", "uid-ann").await, Err(Unanswered::Unable(_))));
+    one.wait_until_ready().await;
+    assert_eq!(one.provision(peer("ann", "1", &[])).await.unwrap(), written());
+}

@@ -220,6 +220,31 @@ fn a_caller_that_listens_at_his_contact_is_connected_to() {
     }
 }
 
+/// A new call is for a connection of a pod that is not reached for a moment, or is gone, which is known later.
+#[test]
+fn a_call_is_not_lost_with_a_moment_in_which_its_pod_was_not_reached() {
+    for gone in [false, true] {
+        let mut scenery = calls(Case::default(), ANSWERS);
+        scenery.sim.tell(scenery.bob, |bob: &mut Phone, now| bob.hang_up(0, now));
+        scenery.sim.run_for(ms(500));
+        let edge = scenery.sim.node::<Edge>(scenery.edge);
+        edge.mesh_is_down = true;
+        edge.pods[0].alive = !gone;
+        scenery.sim.tell(scenery.bob, |bob: &mut Phone, now| bob.call("ann", now));
+        scenery.sim.run_for(ms(3_000));
+        let now = scenery.sim.now();
+        let edge = scenery.sim.node::<Edge>(scenery.edge);
+        edge.mesh_is_down = false;
+        if gone {
+            edge.brief(&[2], false, now);
+        }
+        scenery.sim.run_for(ms(4_000));
+        assert_eq!(scenery.ann().calls().len(), if gone { 1 } else { 2 });
+        let expected = if gone { CallState::Ended { status: Some(480) } } else { CallState::Up };
+        assert_eq!(scenery.bob().calls()[1].state, expected);
+    }
+}
+
 /// For a moment the pod that has the call cannot reach the one that has the connection, which is as good as ever.
 #[test]
 fn a_connection_whose_pod_was_not_reached_for_a_moment_is_tried_again() {

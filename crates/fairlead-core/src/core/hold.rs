@@ -111,9 +111,8 @@ impl Core {
         let until = now.mono + patience.time();
         let holding = Holding { call, leg, held, lost, again, seldom, until };
         // Only a datagram opens the same flow elsewhere. A connection ended; its phone knows, and registers anew, which is worth
-        // waiting for once there is a call.
-        let first = self.is_first_invite(&holding);
-        if (first && lost.transport != Transport::Udp) || self.place_of(&holding).is_none() {
+        // waiting for once there is a call. Before that only whether its pod can be reached after all is.
+        if self.is_too_new(&holding) || self.place_of(&holding).is_none() {
             return false;
         }
         let number = self.next_number();
@@ -131,6 +130,14 @@ impl Core {
             self.timers.add(now.mono + LOOK_AGAIN, Timer::Hold(number));
         }
         true
+    }
+
+    /// Whether it is a new call for a connection that is known to be gone.
+    fn is_too_new(&mut self, holding: &Holding) -> bool {
+        let lost = &holding.lost;
+        lost.transport != Transport::Udp
+            && (lost.connection.is_none() || self.is_gone(lost))
+            && self.is_first_invite(holding)
     }
 
     /// Whether it is about reaching the callee at all.
@@ -207,6 +214,7 @@ impl Core {
                 }
                 self.found(number, &flow, now);
             }
+            _ if self.is_too_new(&holding) => self.give_up(number, now),
             _ if self.goes_by_contact(number, now) => {}
             // It is not registered any more.
             Ok(Answer::Located(None)) => self.give_up(number, now),

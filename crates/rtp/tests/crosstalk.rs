@@ -184,3 +184,68 @@ fn one_that_is_waited_for_is_not_taken_for_one_that_says_its_address() {
     port.packet(LOCAL, 9, 2);
     assert_eq!((port.streams.source(local), port.streams.source(remote)), (Some(at(LOCAL)), None));
 }
+
+/// A stream that comes from the media server that its description names, beside the proxy that its signalling comes from.
+fn server(port: &mut Port, learn: Learn) -> EndpointId {
+    port.streams.open(port.now, &[PortId(0)], at("203.0.113.5:1").ip(), beside(SERVER, learn)).unwrap()
+}
+
+const SERVER: &str = "192.0.2.80:20000";
+const MUSIC: &str = "192.0.2.81:30000";
+
+fn beside(address: &str, learn: Learn) -> Signalled {
+    Signalled { remote: Remote::At(at(address)), mux: true, ..signalled(learn) }
+}
+
+fn proxy() -> Learn {
+    Learn::From(at("203.0.113.5:1").ip())
+}
+
+#[test]
+fn a_side_beside_its_proxy_is_heard_again_where_it_was_before_its_music_on_hold() {
+    let mut port = Port::new();
+    let id = server(&mut port, proxy());
+    assert!(matches!(port.packet(SERVER, 9, 1), Verdict::Drop(Dropped::NoDestination)));
+    port.streams.signal(port.now, id, beside(MUSIC, proxy())).unwrap();
+    port.packet(MUSIC, 10, 1);
+    assert_eq!(port.streams.source(id), Some(at(MUSIC)));
+    port.now += s(5);
+    port.streams.signal(port.now, id, beside(SERVER, proxy())).unwrap();
+    assert_eq!(port.packet(SERVER, 9, 2), Verdict::Drop(Dropped::NoDestination), "heard, nobody listens");
+    assert_eq!(port.streams.source(id), Some(at(SERVER)));
+}
+
+#[test]
+fn one_that_may_come_from_anywhere_and_comes_from_where_it_says_is_heard_from_its_first_packet() {
+    let mut port = Port::new();
+    let id = server(&mut port, Learn::Anywhere);
+    port.packet(SERVER, 9, 1);
+    assert_eq!(port.streams.source(id), Some(at(SERVER)));
+}
+
+#[test]
+fn a_stream_that_another_call_takes_over_is_heard_where_its_description_says() {
+    // INVITE with Replaces: the server sends on in the new call what it sent in the old one.
+    let mut port = Port::new();
+    let old = server(&mut port, proxy());
+    port.packet(SERVER, 9, 1);
+    assert_eq!(port.streams.source(old), Some(at(SERVER)));
+    let said = "192.0.2.80:20002";
+    let new = port.streams.open(port.now, &[PortId(0)], at(said).ip(), beside(said, proxy())).unwrap();
+    port.packet(said, 9, 2);
+    assert_eq!(port.streams.source(new), Some(at(said)));
+}
+
+#[test]
+fn a_call_that_has_strayed_for_long_is_not_taken_for_the_next_one() {
+    let mut port = Port::new();
+    for _ in 0..500 {
+        port.now += Duration::from_millis(20);
+        assert_eq!(port.call_sends(OTHER), Verdict::Drop(Dropped::Elsewhere), "nobody waits");
+    }
+    let next = port.next();
+    for _ in 0..10 {
+        assert_eq!(port.call_sends(OTHER), Verdict::Drop(Dropped::Elsewhere));
+    }
+    assert_eq!(port.streams.source(next), None);
+}

@@ -38,7 +38,11 @@ impl<S: BuildHasher + Clone> Streams<S> {
                     self.table.sends_on(now, port, from, header.ssrc);
                 }
                 match self.table.says(port, from) {
-                    Some(id) => self.expected(now, (id, Some(former)), from, kind, packet),
+                    // What it sent there itself bars nothing.
+                    Some(id) => {
+                        let before = Some(former).filter(|former| former.owner != id);
+                        self.expected(now, (id, before), from, kind, packet)
+                    }
                     None => Verdict::Drop(Dropped::Former),
                 }
             }
@@ -87,19 +91,18 @@ impl<S: BuildHasher + Clone> Streams<S> {
         kind: Kind,
         packet: &[u8],
     ) -> Verdict {
-        let id = match self.expects(now, port, from, &kind) {
-            Some(id) if !self.strays(port, from, id, &kind) => id,
-            None if let Some(id) = self.table.says(port, from)
-                && !self.strays(port, from, id, &kind) =>
-            {
-                return self.expected(now, (id, None), from, kind, packet);
+        let expected = self.expects(now, port, from, &kind);
+        let says = self.table.says(port, from);
+        if let Some(id) = says.filter(|&says| expected.is_none_or(|id| id == says)) {
+            return self.expected(now, (id, None), from, kind, packet);
+        }
+        // Also while nobody waits, so that it is known when somebody does.
+        let strays = self.strays(port, from, expected, &kind);
+        let Some(id) = expected.filter(|_| !strays) else {
+            if let Some(endpoint) = self.table.sole(port).and_then(|id| self.endpoint_mut(id)) {
+                endpoint.counters.dropped += 1;
             }
-            Some(_) | None => {
-                if let Some(endpoint) = self.table.sole(port).and_then(|id| self.endpoint_mut(id)) {
-                    endpoint.counters.dropped += 1;
-                }
-                return Verdict::Drop(Dropped::Elsewhere);
-            }
+            return Verdict::Drop(Dropped::Elsewhere);
         };
         let Some(endpoint) = self.endpoint_mut(id) else { return Verdict::Drop(Dropped::Elsewhere) };
         let Kind::Rtp(header) = kind else {
@@ -133,9 +136,9 @@ impl<S: BuildHasher + Clone> Streams<S> {
     }
 
     /// It is a packet of another stream of this port, not of the one that waits.
-    fn strays(&mut self, port: PortId, from: SocketAddr, waiter: EndpointId, kind: &Kind) -> bool {
+    fn strays(&mut self, port: PortId, from: SocketAddr, waiter: Option<EndpointId>, kind: &Kind) -> bool {
         let Kind::Rtp(header) = kind else { return false };
-        let known = self.ssrcs.get(&(port, header.ssrc)).copied().filter(|&id| id != waiter);
+        let known = self.ssrcs.get(&(port, header.ssrc)).copied().filter(|&id| Some(id) != waiter);
         known.and_then(|id| self.endpoint_mut(id)).is_some_and(|endpoint| endpoint.strays(from.ip(), header))
     }
 

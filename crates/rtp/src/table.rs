@@ -218,7 +218,7 @@ impl<S: BuildHasher + Clone> Table<S> {
             free += 1;
             let taken = match address.and_then(|address| self.holder(port, address)) {
                 Some(Holder::Live { .. }) if learn == Learn::Never => continue,
-                Some(Holder::Former(former)) if former.until > now => 1,
+                Some(Holder::Former(former)) if former.holds(now) => 1,
                 _ => 0,
             };
             let others = self.near.get(&(port, near)).copied().unwrap_or_default();
@@ -281,7 +281,11 @@ impl<S: BuildHasher + Clone> Table<S> {
             Some(Holder::Live { .. }) => return,
             Some(Holder::Former(former)) => {
                 self.count(port, address.ip(), |near| near.former = near.former.saturating_sub(1));
-                Some(former).filter(|former| former.owner != who && former.until > now)
+                let before = Some(former).filter(|former| former.owner != who && former.holds(now));
+                before.map(|before| match before.until > now {
+                    true => before,
+                    false => Former { until: now + self.former, ..before },
+                })
             }
             None => None,
         };

@@ -249,3 +249,25 @@ fn a_call_that_has_strayed_for_long_is_not_taken_for_the_next_one() {
     }
     assert_eq!(port.streams.source(next), None);
 }
+
+#[test]
+fn one_that_sends_on_is_not_taken_for_the_next_one_between_two_looks_at_the_time() {
+    for moved in [false, true] {
+        let mut port = Port::new();
+        let ended = far_away(&mut port);
+        port.packet(LOCAL, 9, 1);
+        port.streams.close(port.now, ended);
+        let next = (!moved).then(|| far_away(&mut port));
+        for sequence in 2..302 {
+            port.now += Duration::from_millis(100);
+            assert_eq!(port.packet(LOCAL, 9, sequence), Verdict::Drop(Dropped::Former), "{sequence}");
+        }
+        let next = next.unwrap_or_else(|| {
+            let says = Signalled { remote: Remote::At(at(LOCAL)), ..signalled(Learn::Never) };
+            port.streams.open(port.now, &[PortId(0)], at(LOCAL).ip(), says).unwrap()
+        });
+        port.now += Duration::from_millis(100);
+        assert_eq!(port.packet(LOCAL, 9, 302), Verdict::Drop(Dropped::Former));
+        assert_eq!(port.streams.counters(next).unwrap().reception.packets(), 0);
+    }
+}

@@ -65,7 +65,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
         }
         match kind {
             Kind::Rtp(header) => {
-                if before.is_some_and(|former| former.ssrc == Some(header.ssrc) && former.until > now) {
+                if before.is_some_and(|former| former.ssrc == Some(header.ssrc) && former.holds(now)) {
                     endpoint.counters.dropped += 1;
                     return Verdict::Drop(Dropped::Former);
                 }

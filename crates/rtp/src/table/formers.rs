@@ -20,6 +20,13 @@ pub(crate) struct Former {
     pub last: Instant,
 }
 
+impl Former {
+    /// It is to be remembered now: its time is not over, or only since the table was last looked through.
+    pub fn holds(&self, now: Instant) -> bool {
+        self.until > now || now.saturating_duration_since(self.last) < PAUSE
+    }
+}
+
 impl<S: BuildHasher + Clone> Table<S> {
     pub(super) fn remember(&mut self, triple: Triple, former: Former) {
         self.set_triple(triple, Some(Holder::Former(former)));

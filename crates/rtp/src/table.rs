@@ -197,12 +197,13 @@ impl<S: BuildHasher + Clone> Table<S> {
     /// A port that nobody uses comes first: what strays there is known to be meant for its only stream. Then ports are
     /// filled one after the other up to [`ROOMY`], as a port with much traffic is read in large batches. Before all that comes
     /// that the stream can be told from others: one whose address will be named later goes where the
-    /// fewest of the same IP address are, one that is to be latched where its address has nothing former.
+    /// fewest of the same IP address are, one that is to be latched where its address has nothing former. Last comes where
+    /// the fewest of its address are: one of them may be the same phone in a call that ends, where it is former then.
     ///
     /// Who is asked (rings) does not get the last port on which its address can be waited for: phones behind one NAT that
     /// call each other need it in their turn, when one of them answers.
     pub fn pick(&self, now: Instant, ports: &[PortId], near: IpAddr, wish: Wish) -> Result<PortId, NoPort> {
-        let mut best: Option<((u32, u32, u32), PortId)> = None;
+        let mut best: Option<((u32, u32, u32, u32), PortId)> = None;
         let mut free = 0;
         let spares =
             matches!(wish, Wish::Latched { learn: Learn::From(_), asked: true, .. }) && ports.len() > 1;
@@ -231,12 +232,12 @@ impl<S: BuildHasher + Clone> Table<S> {
                 0 => 0,
                 endpoints => 1 + endpoints.saturating_sub(ROOMY),
             };
-            let score = (taken, alike, crowd);
+            let score = (taken, alike, crowd, others.live);
             if best.is_none_or(|(known, _)| score < known) {
                 best = Some((score, port));
             }
             // Nothing better will come.
-            if (!spares || free > 1) && best.is_some_and(|(known, _)| known == (0, 0, 0)) {
+            if (!spares || free > 1) && best.is_some_and(|(known, _)| known == (0, 0, 0, 0)) {
                 break;
             }
         }

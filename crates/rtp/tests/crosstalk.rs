@@ -271,3 +271,31 @@ fn one_that_sends_on_is_not_taken_for_the_next_one_between_two_looks_at_the_time
         assert_eq!(port.streams.counters(next).unwrap().reception.packets(), 0);
     }
 }
+
+#[test]
+fn a_caller_who_is_heard_while_one_callee_after_the_other_is_tried_is_heard_by_the_last() {
+    // Each try is a session of its own. The caller hears an announcement of the first, and sends the same stream on.
+    let mut streams = Streams::new(2, Settings::default(), RandomState::new());
+    let (now, ports, near) = (Instant::now(), [PortId(0), PortId(1)], NAT.parse().unwrap());
+    for address in ["192.0.2.1:4000", "192.0.2.2:4000"] {
+        let says = Signalled { remote: Remote::At(at(address)), ..signalled(Learn::Never) };
+        streams.open(now, &ports, at(address).ip(), says).unwrap();
+    }
+    let told = signalled(Learn::From(near));
+    let untold = Signalled { untold: true, ..told.clone() };
+    let first = streams.open(now, &ports, near, untold.clone()).unwrap();
+    streams.signal(now, first, told.clone()).unwrap();
+    let sends = |streams: &mut Streams<RandomState>, id, sequence| {
+        let port = streams.port(id).unwrap();
+        streams.packet(now, port, false, at(CALL), &rtp(SSRC, sequence))
+    };
+    sends(&mut streams, first, 1);
+    sends(&mut streams, first, 2);
+    assert_eq!(streams.source(first), Some(at(CALL)));
+    let second = streams.open(now, &ports, near, untold).unwrap();
+    streams.close(now, first);
+    streams.signal(now, second, told).unwrap();
+    sends(&mut streams, second, 3);
+    sends(&mut streams, second, 4);
+    assert_eq!(streams.source(second), Some(at(CALL)));
+}

@@ -5,11 +5,12 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Phone, Scene, at, config, order, sdp};
 use fairlead_media::Config;
-use fairlead_model::id::Side;
+use fairlead_model::id::{AttemptRef, Side};
 use fairlead_model::relay::{RelayOrder, RelayRefused, SessionRef};
 
 const NAT: &str = "127.0.0.1:0";
@@ -30,6 +31,31 @@ fn ports(body: &[u8]) -> Vec<SocketAddr> {
     description.streams().iter().map(|stream| stream.rtp().unwrap()).collect()
 }
 
+/// A relay none of whose ports is empty, and where phones of the NAT are everywhere but on the first one.
+async fn crowded(bind: &str, ports: u16, rounds: u16) -> Scene {
+    let former = Duration::from_millis(100);
+    let mut scene = Scene::new(&Config { workers: 1, former, ..config(bind, 20_000, ports) });
+    for _ in 0..ports {
+        scene.call(&Phone::new("127.0.0.3:0"), &Phone::new("127.0.0.4:0")).await.unwrap();
+    }
+    let mut first = Vec::new();
+    for _ in 0..rounds * ports / 2 {
+        let (mut other, far) = (Phone::behind_nat(NAT), Phone::new("127.0.0.2:0"));
+        let (session, for_other, _) = scene.call(&other, &far).await.unwrap();
+        other.send(for_other);
+        other.send(for_other);
+        assert!(hears(&far, &other));
+        first.extend(Some(session).filter(|_| for_other.port() == 20_000));
+    }
+    assert_eq!(first.len(), usize::from(rounds));
+    for session in first {
+        scene.delete(session).await.unwrap();
+    }
+    // Until they are former no more.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    scene
+}
+
 fn both(audio: SocketAddr, video: u16, more: &str) -> Bytes {
     sdp(audio, &format!("{more}m=video {video} RTP/AVP 0\r\n"))
 }
@@ -44,11 +70,7 @@ impl Video {
 
     /// A, behind a NAT, is heard, and then its video as well, which B asks for.
     async fn with_ports(bind: &str, ports: u16) -> Self {
-        let mut scene = Scene::new(&Config { workers: 1, ..config(bind, 20_000, ports) });
-        // No port is empty, so that each is as good as the others.
-        for _ in 0..ports {
-            scene.call(&Phone::new("127.0.0.3:0"), &Phone::new("127.0.0.4:0")).await.unwrap();
-        }
+        let mut scene = crowded(bind, ports, 2).await;
         let a = [Phone::behind_nat(NAT), Phone::behind_nat(NAT)];
         let b = [Phone::new("127.0.0.2:0"), Phone::new("127.0.0.2:0")];
         let (session, for_a, _) = scene.call(&a[0], &b[0]).await.unwrap();
@@ -187,4 +209,25 @@ async fn one_that_cannot_go_back_is_not_put_on_a_port_that_nobody_tells_it() {
     a.send(for_a);
     a.send(for_a);
     assert!(hears(&b, &a), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_caller_who_has_heard_one_callee_is_heard_by_the_next_who_is_tried() {
+    let mut scene = crowded("127.0.30.39", 6, 1).await;
+    let mut a = Phone::behind_nat(NAT);
+    let tried = scene.session();
+    let tries = [0, 1].map(|attempt| SessionRef { attempt: AttemptRef(attempt), ..tried });
+    for session in tries {
+        let b = Phone::new("127.0.0.2:0");
+        scene.offer(order(session, Side::A, &a.sdp(), &a, &b)).await.unwrap();
+    }
+    for session in tries {
+        let b = Phone::new("127.0.0.2:0");
+        let answered = scene.answer(order(session, Side::B, &b.sdp(), &a, &b)).await.unwrap();
+        let for_a = ports(&answered.sdp)[0];
+        a.send(for_a);
+        a.send(for_a);
+        assert!(hears(&b, &a), "{session:?}");
+        scene.delete(session).await.unwrap();
+    }
 }

@@ -5,7 +5,7 @@ use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use fairlead_model::id::Side;
+use fairlead_model::id::{AttemptRef, Side};
 use fairlead_model::relay::{SessionRef, SessionStatistics};
 use rtp::{EndpointId, Learn, NoPort, PortId, Signalled, Streams};
 
@@ -85,6 +85,7 @@ impl Worker {
         let known: Vec<Option<[EndpointId; 2]>> = (0..change.streams.len())
             .map(|index| Some(self.sessions.get(&change.session)?.streams.get(index)?.as_ref()?.ends))
             .collect();
+        let tries = self.other_tries(change.session);
         let (ports, by_bind) = (&self.ports[..], &self.by_bind[..]);
         self.streams.all_or_nothing(|streams| {
             let (told, bound): (Vec<Side>, Vec<Side>) =
@@ -110,6 +111,7 @@ impl Worker {
                     }
                     let beside: Vec<PortId> = (0..known.len())
                         .filter_map(|at| stays(at).or(opened.get(at)?[place]))
+                        .chain(tries.iter().map(|ends| ends[place]))
                         .filter_map(|end| streams.port(end))
                         .collect();
                     let end = open_end(now, streams, side, (ports, by_bind), &beside)?;
@@ -120,6 +122,16 @@ impl Worker {
             }
             Ok(opened)
         })
+    }
+
+    /// The ends of the tries of the same call that came last before this one. Its caller sends to all of them in one stream.
+    fn other_tries(&self, session: SessionRef) -> Vec<[EndpointId; 2]> {
+        const MOST: u16 = 16;
+        let attempt = session.attempt.0;
+        (attempt.saturating_sub(MOST)..attempt)
+            .filter_map(|other| self.sessions.get(&SessionRef { attempt: AttemptRef(other), ..session }))
+            .flat_map(|other| other.streams.iter().flatten().map(|stream| stream.ends))
+            .collect()
     }
 
     /// Ends a session and says what it was.
@@ -182,7 +194,7 @@ fn said_of(change: &Change, known: &[Option<[EndpointId; 2]>], side: Side) -> Ve
 }
 
 /// Opens an end on a port of its bound address. One that is learned goes, if it can, where no other stream of its side is
-/// (`beside`): when all of them move at once, each can be waited for.
+/// (`beside`): when all of them move at once, each can be waited for, and none is former where another try was heard.
 fn open_end(
     now: Instant,
     streams: &mut Streams<RandomState>,

@@ -253,6 +253,27 @@ fn an_answer_for_a_pod_that_is_missed_for_a_moment_is_left_to_it() {
     assert!(three.statuses().contains(&200));
 }
 
+/// A pod begins and takes calls before all others have heard of it; what is answered to it by one of those is its.
+#[test]
+fn an_answer_for_a_pod_that_is_not_known_yet_is_left_to_it() {
+    let mut three = three(false);
+    three.brief(&[1, 3], false);
+    three.sim.run_for(ms(20_000));
+    let now = three.sim.now();
+    let edge = three.sim.node::<Edge>(three.edge);
+    edge.replace_pod(1, PodRef(4), 0, 1, now);
+    edge.input(1, Input::Briefed(briefing(&[PodRef(1), PodRef(3), PodRef(4)], &["198.51.100.9/32"])), now);
+    three.say("INVITE", POD_B);
+    three.sim.run_for(ms(300));
+    three.sim.tell(three.bob, |bob: &mut Phone, now| bob.pick_up(0, now));
+    three.sim.run_for(ms(2_000));
+    three.brief(&[1, 3, 4], false);
+    three.sim.run_for(ms(6_000));
+    assert!(!three.bob().heard().contains(&Heard::Request(Method::Bye)));
+    assert_eq!(three.bob().calls()[0].state, CallState::Up);
+    assert!(three.statuses().contains(&200));
+}
+
 #[test]
 fn a_pod_that_is_missed_for_a_moment_keeps_its_calls() {
     let mut three = three(false);

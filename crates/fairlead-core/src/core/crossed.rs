@@ -117,6 +117,7 @@ impl Core {
         let crossing = Crossing { owner, message, flow, since, cancelled: false };
         self.crossed.keep(name, crossing);
         if !self.router.is_there(owner) {
+            self.missed.since_when(owner, now.mono);
             self.look_for_owners_soon(now);
         }
     }
@@ -153,12 +154,18 @@ impl Core {
     /// Those that had an INVITE and are still missed are gone.
     pub(super) fn look_for_owners(&mut self, now: Now) {
         self.crossed.scheduled.fired(now.mono);
-        let gone = |crossing: &Crossing| self.is_missed_for(crossing.owner, MISSED, now.mono);
-        let lost: Vec<u64> =
-            self.crossed.known.iter().filter(|(_, one)| gone(one)).map(|(name, _)| *name).collect();
-        if self.crossed.known.values().any(|one| !self.router.is_there(one.owner) && !gone(one)) {
+        let mut owners: Vec<PodRef> = self.crossed.known.values().map(|one| one.owner).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        owners.retain(|owner| !self.router.is_there(*owner));
+        let missed = owners.len();
+        owners.retain(|owner| self.is_missed_for(*owner, MISSED, now.mono));
+        if owners.len() < missed {
             self.look_for_owners_soon(now);
         }
+        let gone = |crossing: &Crossing| owners.contains(&crossing.owner);
+        let lost: Vec<u64> =
+            self.crossed.known.iter().filter(|(_, one)| gone(one)).map(|(name, _)| *name).collect();
         for name in lost {
             let Some(crossing) = self.crossed.remove(name) else { continue };
             let call_id = crossing.message.call_id().to_owned();

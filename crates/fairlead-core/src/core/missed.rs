@@ -1,5 +1,6 @@
-//! Pods that are not there any more, and since when. A registrar that has just begun may not know all of them yet; so what nobody but
-//! a pod itself may decide is decided for it only when it has been missed for a while.
+//! Pods that are not there, and since when. A registrar that has just begun may not know all of them yet, and a pod that has just begun
+//! may have calls before others hear of it; so what nobody but a pod itself may decide is decided for it only when it has been missed
+//! for a while.
 
 use super::*;
 
@@ -10,28 +11,45 @@ const MAX_MISSED: usize = 1_024;
 #[derive(Debug, Default)]
 pub(super) struct Missed {
     since: HashMap<PodRef, Instant>,
-    first: Option<Instant>,
 }
 
 impl Missed {
     /// Other pods are there than before.
     pub fn note(&mut self, before: &[PodRef], router: &Router, now: Instant) {
-        self.first.get_or_insert(now);
         self.since.retain(|pod, _| !router.is_there(*pod));
-        if self.since.len() + before.len() > MAX_MISSED {
-            // They count as missed since the first briefing then.
+        for pod in before.iter().filter(|pod| !router.is_there(**pod)) {
+            self.since_when(*pod, now);
+        }
+    }
+
+    /// One that is not there is missed since it was there last, or since it was asked for first: another pod may have just begun.
+    pub fn since_when(&mut self, pod: PodRef, now: Instant) -> Instant {
+        if self.since.len() >= MAX_MISSED && !self.since.contains_key(&pod) {
+            // They are missed anew then.
             self.since.clear();
         }
-        for pod in before.iter().filter(|pod| !router.is_there(**pod)) {
-            self.since.entry(*pod).or_insert(now);
-        }
+        *self.since.entry(pod).or_insert(now)
     }
 }
 
 impl Core {
-    /// Whether a pod is missed, and has been for so long: since it was there last, or since this one was told who is.
-    pub(super) fn is_missed_for(&self, pod: PodRef, time: Duration, now: Instant) -> bool {
-        let since = self.missed.since.get(&pod).copied().or(self.missed.first);
-        !self.router.is_there(pod) && since.is_some_and(|since| now.saturating_duration_since(since) >= time)
+    /// Whether a pod is missed, and has been for so long.
+    pub(super) fn is_missed_for(&mut self, pod: PodRef, time: Duration, now: Instant) -> bool {
+        !self.router.is_there(pod) && now.saturating_duration_since(self.missed.since_when(pod, now)) >= time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_pods_that_are_missed_is_bounded() {
+        let (mut missed, now) = (Missed::default(), Instant::now());
+        for pod in 0..10_000 {
+            missed.since_when(PodRef(pod), now);
+            assert!(missed.since.len() <= MAX_MISSED);
+        }
+        assert_eq!(missed.since_when(PodRef(9_999), now + Duration::from_secs(1)), now);
     }
 }

@@ -268,6 +268,39 @@ fn a_connection_whose_pod_was_not_reached_for_a_moment_is_tried_again() {
     }
 }
 
+/// That an INVITE left is not known when no word of that comes back; where it did, its phone rings, and is not left ringing.
+#[test]
+fn a_call_that_may_have_arrived_while_its_pod_was_not_reached_is_cancelled() {
+    for over_tcp in [true, false] {
+        let Scene { mut sim, edge, ann, bob } = two_pods();
+        if over_tcp {
+            sim.node::<Edge>(edge).connected.insert(ip(ANN));
+        }
+        for pod in &mut sim.node::<Edge>(edge).pods {
+            pod.listens_on_both(false);
+        }
+        sim.tell(ann, |ann: &mut Phone, now| ann.register(3600, now));
+        sim.tell(bob, |bob: &mut Phone, now| bob.register(3600, now));
+        sim.run_for(ms(200));
+        sim.node::<Phone>(ann).set_incoming(Incoming::Ring);
+        sim.node::<Edge>(edge).mesh_is_deaf = true;
+        sim.tell(bob, |bob: &mut Phone, now| bob.call("ann", now));
+        while sim.node::<Phone>(ann).calls().is_empty() {
+            sim.run_for(ms(1));
+        }
+        sim.node::<Edge>(edge).mesh_is_down = true;
+        sim.run_for(ms(2_300));
+        sim.tell(bob, |bob: &mut Phone, now| bob.cancel(0, now));
+        sim.run_for(ms(700));
+        let now = sim.node::<Edge>(edge);
+        (now.mesh_is_down, now.mesh_is_deaf) = (false, false);
+        sim.run_for(ms(5_000));
+        assert!(sim.node::<Phone>(bob).heard().contains(&Heard::Response(Method::Invite, 487)));
+        assert_eq!(sim.node::<Phone>(ann).live_calls(), 0, "tcp: {over_tcp}");
+        quiet(&mut sim, edge);
+    }
+}
+
 #[test]
 fn a_phone_that_does_not_come_back_keeps_nothing_open() {
     for own in [true, false] {

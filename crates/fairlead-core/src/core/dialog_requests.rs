@@ -284,7 +284,11 @@ impl Core {
         let open = entry.open.iter().rev().find(|(known, _)| *known == ticket).map(|(_, id)| *id);
         match open {
             Some(id) if self.was_never_sent(reference, id) => {
-                self.transactions.forget(id);
+                if self.may_have_arrived(reference, id) {
+                    self.goes_on_without_call(reference, id, now);
+                } else {
+                    self.transactions.forget(id);
+                }
                 self.with_call(reference, now, |call, now| call.not_sent(ticket, now));
                 self.drain_transactions(now);
             }
@@ -317,11 +321,8 @@ impl Core {
     pub(super) fn next_address(&mut self, reference: CallRef, ticket: Ticket, attempt: AttemptRef, now: Now) {
         let Some(entry) = self.calls.get(&reference) else { return };
         let open = entry.open.iter().rev().find(|(known, _)| *known == ticket).map(|(_, id)| *id);
-        if let Some(id) = open
-            && let Some(User::Client { of, .. }) = self.transactions.user_mut(id)
-        {
-            *of = Of::Former(reference);
-            self.transactions.cancel(id, None, now.mono);
+        if let Some(id) = open {
+            self.goes_on_without_call(reference, id, now);
         }
         let leg = LegRef::B(attempt);
         let next = self.way_mut(reference, leg).and_then(|way| Some((way.network, way.others.pop_front()?)));
@@ -338,6 +339,14 @@ impl Core {
                 self.transmit(reference, ticket, leg, to, now);
             }
             None => self.with_call(reference, now, |call, now| call.failed(ticket, Failure::Transport, now)),
+        }
+    }
+
+    /// A first INVITE that is left: what rings for it is cancelled, and who answers it hung up on.
+    fn goes_on_without_call(&mut self, reference: CallRef, invite: TransactionId, now: Now) {
+        if let Some(User::Client { of, .. }) = self.transactions.user_mut(invite) {
+            *of = Of::Former(reference);
+            self.transactions.cancel(invite, None, now.mono);
         }
     }
 

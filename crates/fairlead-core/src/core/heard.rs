@@ -67,6 +67,12 @@ impl Core {
             && matches!(self.transactions.user(transaction), Some(User::Client { left: false, .. }))
     }
 
+    /// Whether a first INVITE that waits here may have left all the same: its way is as good as ever, and only no word came back.
+    pub(super) fn may_have_arrived(&mut self, call: CallRef, transaction: TransactionId) -> bool {
+        let holding = self.held_of(call, transaction).and_then(|number| self.holding.get(&number)).copied();
+        holding.is_some_and(|holding| !self.is_gone(&holding.lost) && self.is_first_invite(&holding))
+    }
+
     /// A request came again, or its CANCEL did: answers leave by the way that it took now. Its source stays what it was;
     /// only an authenticated REGISTER changes that.
     pub(super) fn came_again(&mut self, transaction: TransactionId, flow: &Flow) {

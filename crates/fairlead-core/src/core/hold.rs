@@ -82,7 +82,7 @@ pub(super) struct Holding {
     call: CallRef,
     pub(super) leg: LegRef,
     pub(super) held: Held,
-    lost: Flow,
+    pub(super) lost: Flow,
     /// When the flow that was lost is tried again.
     again: Instant,
     seldom: Instant,
@@ -141,7 +141,7 @@ impl Core {
     }
 
     /// Whether it is about reaching the callee at all.
-    fn is_first_invite(&mut self, holding: &Holding) -> bool {
+    pub(super) fn is_first_invite(&mut self, holding: &Holding) -> bool {
         match holding.held {
             Held::Attempt(_) => true,
             Held::Cancel(..) | Held::Answer(_) => false,

@@ -26,6 +26,10 @@ impl Core {
                     || (matches!(failed, SendFailed::NoSuchFlow | SendFailed::ConnectionGone)
                         && self.send_without_flow(call, ticket, transaction, &lost, now))
             }
+            // It may have arrived, and be answered.
+            Some(User::Client { to: SendTo::Flow(lost), of: Of::Former(_), .. }) => {
+                failed == SendFailed::NoSuchFlow && lost.pod != self.identity.pod && !self.is_gone(&lost)
+            }
             Some(User::Server { id, to: SendTo::Flow(lost), .. }) => {
                 if matches!(failed, SendFailed::NoSuchFlow | SendFailed::ConnectionGone) {
                     self.hold_answer(id, transaction, lost, now);

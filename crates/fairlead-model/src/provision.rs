@@ -118,7 +118,8 @@ mod tests {
     fn a_peer_that_is_to_be_is_printed_without_what_its_columns_hold() {
         let columns = BTreeMap::from([("secret".to_owned(), "sesame".to_owned())]);
         let mark = Mark { origin: String::new(), uid: String::new(), generation: String::new() };
-        let peer = Provision { name: "ann".to_owned(), columns, mark, instead_of: String::new(), forget: false };
+        let peer =
+            Provision { name: "ann".to_owned(), columns, mark, instead_of: String::new(), forget: false };
         let printed = format!("{peer:?}");
         assert!(printed.contains("\"secret\"") && !printed.contains("sesame"), "{printed}");
     }

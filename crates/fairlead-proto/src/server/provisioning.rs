@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::peers::page;
 use crate::convert::needed;
+use crate::operator::Unanswered;
 use crate::provisioning::ProvisioningPort;
 use crate::registrar::v1 as pb;
 use crate::registrar::v1::provisioning_server::{Provisioning, ProvisioningServer};
@@ -24,6 +25,14 @@ pub fn provisioning<P: ProvisioningPort + ?Sized>(
     ProvisioningServer::new(ProvisioningService(port))
 }
 
+/// Work that goes on to its end although whoever asked for it has hung up: a peer that is written and of which nobody is told would
+/// be another one at every registrar.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Unanswered>> + Send + 'static,
+) -> Result<T, Status> {
+    tokio::spawn(work).await.map_err(|failed| Status::internal(failed.to_string()))?.map_err(Into::into)
+}
+
 #[tonic::async_trait]
 impl<P: ProvisioningPort + ?Sized> Provisioning for ProvisioningService<P> {
     type FollowStream = Pin<Box<dyn Stream<Item = Result<pb::FollowResponse, Status>> + Send>>;
@@ -32,7 +41,8 @@ impl<P: ProvisioningPort + ?Sized> Provisioning for ProvisioningService<P> {
         &self,
         request: Request<pb::ProvisionRequest>,
     ) -> Result<Response<pb::ProvisionResponse>, Status> {
-        let outcome = self.0.provision(request.into_inner().try_into()?).await?;
+        let (port, peer) = (self.0.clone(), request.into_inner().try_into()?);
+        let outcome = to_its_end(async move { port.provision(peer).await }).await?;
         Ok(Response::new(outcome.into()))
     }
 
@@ -40,8 +50,8 @@ impl<P: ProvisioningPort + ?Sized> Provisioning for ProvisioningService<P> {
         &self,
         request: Request<pb::WithdrawRequest>,
     ) -> Result<Response<pb::WithdrawResponse>, Status> {
-        let asked = request.into_inner();
-        let outcome = self.0.withdraw(&asked.name, &asked.uid).await?;
+        let (port, asked) = (self.0.clone(), request.into_inner());
+        let outcome = to_its_end(async move { port.withdraw(&asked.name, &asked.uid).await }).await?;
         Ok(Response::new(pb::WithdrawResponse { outcome: pb::WithdrawOutcome::from(outcome).into() }))
     }
 

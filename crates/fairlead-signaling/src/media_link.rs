@@ -35,6 +35,11 @@ const TRY_LIMIT: Duration = Duration::from_millis(750);
 /// How long the first order of a session may go on looking for a relay that takes it, and an answer for ports at the one that
 /// did: in a rolling update one drains while the other is not known yet or has all ports in use for both, and the caller waits.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// A call waits for the relay longer than it may take.
+const _: () = assert!(
+    PATIENCE.as_millis() + ORDER_LIMIT.as_millis() < fairlead_call::call::OFFERING.as_millis(),
+    "calls give up before their relay does"
+);
 
 /// What is worth a line in the log.
 const NOTABLE: Duration = Duration::from_secs(1);

@@ -231,3 +231,27 @@ async fn a_caller_who_has_heard_one_callee_is_heard_by_the_next_who_is_tried() {
         scene.delete(session).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_caller_is_heard_in_the_next_try_on_the_port_where_the_last_one_was() {
+    // Two ports: the third try lies where the first one was.
+    let mut scene = Scene::new(&Config { workers: 1, ..config("127.0.30.40", 20_000, 4) });
+    let mut a = Phone::behind_nat(NAT);
+    let tried = scene.session();
+    let mut told = Vec::new();
+    for attempt in 0..4 {
+        let session = SessionRef { attempt: AttemptRef(attempt), ..tried };
+        let b = Phone::new("127.0.0.2:0");
+        scene.offer(order(session, Side::A, &a.sdp(), &a, &b)).await.unwrap();
+        let answered = scene.answer(order(session, Side::B, &b.sdp(), &a, &b)).await.unwrap();
+        let for_a = ports(&answered.sdp)[0];
+        told.push(for_a);
+        a.send(for_a);
+        a.send(for_a);
+        assert!(hears(&b, &a), "{told:?}");
+        scene.delete(session).await.unwrap();
+    }
+    told.sort_unstable();
+    told.dedup();
+    assert_eq!(told.len(), 2);
+}

@@ -64,6 +64,8 @@ pub struct Signalled {
     pub secure: bool,
     /// It is a port of this very relay: nothing forwards between us, so it is spoken to at once.
     pub own: bool,
+    /// Said at its opening: all that have this number stand for one stream of one phone, which it sends to each in turn.
+    pub party: Option<u64>,
 }
 
 /// What was counted on one side.
@@ -119,6 +121,7 @@ pub(crate) enum Source {
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     pub port: PortId,
+    pub party: Option<u64>,
     pub peer: Option<EndpointId>,
     pub signalled: Signalled,
     pub source: Source,

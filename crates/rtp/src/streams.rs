@@ -166,6 +166,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
         let id = EndpointId { index, generation: slot.generation };
         slot.endpoint = Some(Box::new(Endpoint {
             port,
+            party: signalled.party,
             peer: None,
             signalled: Signalled { learn: Learn::Never, remote: Remote::Unknown, ..signalled.clone() },
             source: Source::Pending,
@@ -206,7 +207,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
         // Those that are its own.
         let was = endpoint.was.map(|was| was.address);
         for address in [endpoint.source(), was, endpoint.address].into_iter().flatten() {
-            self.table.retire(now, port, address, id, endpoint.counters.reception.ssrc());
+            self.table.retire(now, port, address, (id, endpoint.party), endpoint.counters.reception.ssrc());
         }
         if let Some(said) = endpoint.address {
             self.table.unsay(port, said, id);

@@ -277,12 +277,18 @@ impl<S: BuildHasher + Clone> Table<S> {
     }
 
     /// Makes the triple live. The caller has asked [`Self::may_claim`].
-    pub fn claim(&mut self, now: Instant, port: PortId, address: SocketAddr, who: EndpointId) {
+    pub fn claim(
+        &mut self,
+        now: Instant,
+        port: PortId,
+        address: SocketAddr,
+        (who, party): (EndpointId, Option<u64>),
+    ) {
         let before = match self.holder(port, address) {
             Some(Holder::Live { .. }) => return,
             Some(Holder::Former(former)) => {
                 self.count(port, address.ip(), |near| near.former = near.former.saturating_sub(1));
-                let before = Some(former).filter(|former| former.owner != who && former.holds(now));
+                let before = Some(former).filter(|former| !former.is_of((who, party)) && former.holds(now));
                 before.map(|before| match before.until > now {
                     true => before,
                     false => Former { until: now + self.former, ..before },
@@ -314,7 +320,7 @@ impl<S: BuildHasher + Clone> Table<S> {
         now: Instant,
         port: PortId,
         address: SocketAddr,
-        who: EndpointId,
+        (who, party): (EndpointId, Option<u64>),
         ssrc: Option<u32>,
     ) {
         let Some(Holder::Live { who: owner, before }) = self.holder(port, address) else { return };
@@ -323,7 +329,7 @@ impl<S: BuildHasher + Clone> Table<S> {
         }
         let ssrc = ssrc.or(before.filter(|former| former.until > now).and_then(|former| former.ssrc));
         self.not_near(port, address.ip());
-        self.remember((port, address), Former { owner, until: now + self.former, ssrc, last: now });
+        self.remember((port, address), Former { owner, party, until: now + self.former, ssrc, last: now });
     }
 
     /// `who` waits from now on. The caller has asked [`Self::may_wait`].

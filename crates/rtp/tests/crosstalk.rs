@@ -299,3 +299,34 @@ fn a_caller_who_is_heard_while_one_callee_after_the_other_is_tried_is_heard_by_t
     sends(&mut streams, second, 4);
     assert_eq!(streams.source(second), Some(at(CALL)));
 }
+
+#[test]
+fn the_same_phone_in_the_next_try_of_its_call_is_heard_where_it_was_in_the_last() {
+    for learn in [Learn::From(NAT.parse().unwrap()), Learn::Anywhere, Learn::Never] {
+        let mut streams = Streams::new(1, Settings::default(), RandomState::new());
+        let (now, port, near) = (Instant::now(), [PortId(0)], NAT.parse().unwrap());
+        let says = |party| Signalled { remote: Remote::At(at(CALL)), party, ..signalled(learn) };
+        let mut sends = |party, sequence| {
+            let id = streams.open(now, &port, near, says(party)).unwrap();
+            streams.packet(now, PortId(0), false, at(CALL), &rtp(SSRC, sequence));
+            streams.packet(now, PortId(0), false, at(CALL), &rtp(SSRC, sequence + 1));
+            streams.close(now, id).unwrap().reception.packets()
+        };
+        assert!(sends(Some(5), 1) > 0 && sends(Some(5), 3) > 0, "{learn:?}");
+        assert_eq!((sends(Some(6), 5), sends(None, 7)), (0, 0), "{learn:?}");
+    }
+}
+
+#[test]
+fn a_phone_behind_a_nat_is_known_in_the_next_try_of_its_call() {
+    let mut streams = Streams::new(1, Settings::default(), RandomState::new());
+    let (now, port, near) = (Instant::now(), [PortId(0)], NAT.parse().unwrap());
+    for (sequence, party, heard) in [(1, 5, true), (3, 5, true), (5, 6, false)] {
+        let says = Signalled { party: Some(party), ..signalled(Learn::From(near)) };
+        let id = streams.open(now, &port, near, says).unwrap();
+        streams.packet(now, PortId(0), false, at(CALL), &rtp(SSRC, sequence));
+        streams.packet(now, PortId(0), false, at(CALL), &rtp(SSRC, sequence + 1));
+        assert_eq!(streams.source(id).is_some(), heard, "{sequence}");
+        streams.close(now, id);
+    }
+}

@@ -42,6 +42,7 @@ impl Facts {
             untold: false,
             secure: self.secure,
             own: self.own,
+            party: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The sessions of a worker: streams opened, changed and closed, all or nothing.
 
 use std::collections::hash_map::Entry;
-use std::hash::RandomState;
+use std::hash::{DefaultHasher, Hash, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -114,7 +114,9 @@ impl Worker {
                         .chain(tries.iter().map(|ends| ends[place]))
                         .filter_map(|end| streams.port(end))
                         .collect();
-                    let end = open_end(now, streams, side, (ports, by_bind), &beside)?;
+                    let mut side = side.clone();
+                    side.signalled.party = party(change.session, index, place);
+                    let end = open_end(now, streams, &side, (ports, by_bind), &beside)?;
                     if let Some(opened) = opened.get_mut(index) {
                         opened[place] = Some(end);
                     }
@@ -178,6 +180,13 @@ impl Worker {
                 })
         })
     }
+}
+
+/// A stream of the caller is the same in all tries of a call; those of the other side are of different phones.
+fn party(session: SessionRef, index: usize, place: usize) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    (session.call, index).hash(&mut hasher);
+    (place == at(Side::A)).then(|| hasher.finish())
 }
 
 /// What a change says to the ends of one side that are there.

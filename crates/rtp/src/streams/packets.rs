@@ -30,7 +30,9 @@ impl<S: BuildHasher + Clone> Streams<S> {
         match self.table.holder(port, from) {
             Some(Holder::Live { who, before }) => self.expected(now, (who, before), from, kind, packet),
             // Its own, to which it may come back.
-            Some(Holder::Former(former)) if self.expects(now, port, from, &kind) == Some(former.owner) => {
+            Some(Holder::Former(former))
+                if self.expects(now, port, from, &kind).is_some_and(|id| self.was_its(&former, id)) =>
+            {
                 self.stranger(now, port, from, kind, packet)
             }
             Some(Holder::Former(former)) => {
@@ -40,7 +42,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
                 match self.table.says(port, from) {
                     // What it sent there itself bars nothing.
                     Some(id) => {
-                        let before = Some(former).filter(|former| former.owner != id);
+                        let before = Some(former).filter(|former| !self.was_its(former, id));
                         self.expected(now, (id, before), from, kind, packet)
                     }
                     None => Verdict::Drop(Dropped::Former),
@@ -126,6 +128,11 @@ impl<S: BuildHasher + Clone> Streams<S> {
         self.forward(now, id, &header, packet.len())
     }
 
+    /// Where a stream has ended that was its own, or that of the same phone.
+    fn was_its(&self, former: &Former, id: EndpointId) -> bool {
+        former.is_of((id, self.endpoint(id).and_then(|endpoint| endpoint.party)))
+    }
+
     /// Who may be learned by a packet from there.
     fn expects(&self, now: Instant, port: PortId, from: SocketAddr, kind: &Kind) -> Option<EndpointId> {
         let moving = match kind {
@@ -169,7 +176,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
         let port = endpoint.port;
         self.table.stop_waiting(port, endpoint.signalled.learn, id);
         if let Some(old) = endpoint.was.take().map(|was| was.address).filter(|&old| old != from) {
-            self.table.retire(now, port, old, id, endpoint.counters.reception.ssrc());
+            self.table.retire(now, port, old, (id, endpoint.party), endpoint.counters.reception.ssrc());
         }
         if let Some(said) = endpoint.address {
             self.table.unsay(port, said, id);
@@ -177,7 +184,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
                 self.table.release(now, port, said, id);
             }
         }
-        self.table.claim(now, port, from, id);
+        self.table.claim(now, port, from, (id, endpoint.party));
         if let Some(near) = endpoint.near.take() {
             self.table.not_near(port, near);
         }

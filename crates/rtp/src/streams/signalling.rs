@@ -68,7 +68,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
         let learned = endpoint.signalled.learn != Learn::Never && !signalled.untold;
         let stays = old.filter(|old| learned && signalled.learn.covers(old.ip()));
         if let Some(old) = old.filter(|_| stays.is_none()) {
-            self.table.retire(now, port, old, id, endpoint.counters.reception.ssrc());
+            self.table.retire(now, port, old, (id, endpoint.party), endpoint.counters.reception.ssrc());
         }
         if let Some(said) = endpoint.address.filter(|&said| Some(said) != address && Some(said) != stays) {
             self.table.release(now, port, said, id);
@@ -112,7 +112,7 @@ impl<S: BuildHasher + Clone> Streams<S> {
             (Source::Waiting, Some(said)) if !expected => self.table.say(port, said, id),
             (Source::Waiting | Source::Locked(_), Some(_)) => {
                 if let Some(said) = free {
-                    self.table.claim(now, port, said, id);
+                    self.table.claim(now, port, said, (id, endpoint.party));
                 }
             }
         }

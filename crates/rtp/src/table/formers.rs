@@ -13,6 +13,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Former {
     pub owner: EndpointId,
+    /// Whose stream that was, if it was said.
+    pub party: Option<u64>,
     pub until: Instant,
     /// What it sent, if it sent.
     pub ssrc: Option<u32>,
@@ -21,6 +23,11 @@ pub(crate) struct Former {
 }
 
 impl Former {
+    /// It was this one's own, or that of the same phone.
+    pub fn is_of(&self, (who, party): (EndpointId, Option<u64>)) -> bool {
+        self.owner == who || (party.is_some() && self.party == party)
+    }
+
     /// It is to be remembered now: its time is not over, or only since the table was last looked through.
     pub fn holds(&self, now: Instant) -> bool {
         self.until > now || now.saturating_duration_since(self.last) < PAUSE

@@ -22,6 +22,8 @@ pub(super) struct Carried {
     sent: HashMap<SendRef, One>,
     waiting: HashMap<u64, One>,
     octets: usize,
+    /// When there was no room, and those that nobody tells of were looked for.
+    swept: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,10 @@ impl Carried {
                 || carried.octets + one.message.bytes().len() > MAX_OCTETS
         };
         if is_full(self) {
+            if self.swept.is_some_and(|at| now.saturating_duration_since(at) < AGAIN) {
+                return false;
+            }
+            self.swept = Some(now);
             // Those whose result never came.
             self.sent.retain(|_, one| one.until > now);
             let octets = |one: &One| one.message.bytes().len();
@@ -143,5 +149,18 @@ mod tests {
             carried.take(n);
         }
         assert_eq!((carried.octets, carried.sent.len(), carried.waiting.len()), (0, 0, 0));
+    }
+
+    /// A flood for a pod that is not reached does not have all of them looked through for each message.
+    #[test]
+    fn those_of_which_nobody_tells_are_looked_for_once_a_second() {
+        let (mut carried, now) = (Carried::default(), Instant::now());
+        let soon = |milliseconds| now + Duration::from_millis(milliseconds);
+        for n in 0..MAX_CARRIED as u64 {
+            carried.begin(SendRef(n), one(0, soon(500)), now);
+        }
+        assert!(!carried.begin(SendRef(10_000), one(0, soon(9_000)), soon(100)));
+        assert!(!carried.begin(SendRef(10_001), one(0, soon(9_000)), soon(900)));
+        assert!(carried.begin(SendRef(10_002), one(0, soon(9_000)), soon(1_100)));
     }
 }

@@ -176,3 +176,37 @@ fn nothing_is_left_of_one_that_ends_before_it_is_heard_where_it_moved() {
         assert_eq!(call.streams.sizes(), (1, 0, 0), "the trunk's");
     }
 }
+
+#[test]
+fn rtcp_goes_with_one_that_is_heard_where_it_moved() {
+    let mut streams = Streams::new(1, Settings::default(), RandomState::new());
+    let (now, port) = (Instant::now(), [PortId(0)]);
+    let apart = |signalled: Signalled| Signalled { mux: false, ..signalled };
+    let id = streams.open(now, &port, at(X).ip(), apart(phone("10.0.0.9:4000"))).unwrap();
+    let trunk = apart(signalled(TRUNK, Learn::Never));
+    let trunk = Signalled { rtcp: Some(at("198.51.100.7:5001")), ..trunk };
+    let trunk = streams.open(now, &port, at(TRUNK).ip(), trunk).unwrap();
+    streams.join(id, trunk);
+    let report = |ssrc: u8| [0x80, 201, 0, 1, 0, 0, 0, ssrc];
+    for sequence in 1..3 {
+        streams.packet(now, port[0], false, at(X), &rtp(7, sequence));
+    }
+    streams.packet(now, port[0], true, at("192.0.2.1:50001"), &report(7));
+    let towards_phone = |streams: &mut Streams<RandomState>| match streams.packet(
+        now,
+        port[0],
+        true,
+        at("198.51.100.7:5001"),
+        &report(8),
+    ) {
+        Verdict::Forward { to, .. } => Some(to),
+        Verdict::Drop(_) => None,
+    };
+    streams.signal(now, id, apart(phone("10.0.0.77:5000"))).unwrap();
+    assert_eq!(towards_phone(&mut streams), Some(at("192.0.2.1:50001")), "where it was, for now");
+    for sequence in 1..3 {
+        streams.packet(now, port[0], false, at(Y), &rtp(9, sequence));
+    }
+    assert_eq!(streams.source(id), Some(at(Y)));
+    assert_eq!(towards_phone(&mut streams), Some(at("192.0.2.1:40778")));
+}

@@ -175,8 +175,17 @@ impl<S: BuildHasher + Clone> Streams<S> {
         };
         let port = endpoint.port;
         self.table.stop_waiting(port, endpoint.signalled.learn, id);
-        if let Some(old) = endpoint.was.take().map(|was| was.address).filter(|&old| old != from) {
-            self.table.retire(now, port, old, (id, endpoint.party), endpoint.counters.reception.ssrc());
+        let was = endpoint.was.take().filter(|was| was.address != from);
+        // It has moved indeed, and what it was sent by RTCP goes with it.
+        let moved = was.is_some_and(|was| was.moved.is_some());
+        let rtcp_learned = endpoint.rtcp_learned.take_if(|_| moved);
+        let rtcp = endpoint.signalled.rtcp;
+        if rtcp_learned.is_some() {
+            endpoint.rtcp_flow = Flow::default();
+        }
+        if let Some(Was { address, .. }) = was {
+            let who = (id, endpoint.party);
+            self.table.retire(now, port, address, who, endpoint.counters.reception.ssrc());
         }
         if let Some(said) = endpoint.address {
             self.table.unsay(port, said, id);
@@ -189,6 +198,9 @@ impl<S: BuildHasher + Clone> Streams<S> {
             self.table.not_near(port, near);
         }
         endpoint.source = Source::Locked(from);
+        if rtcp_learned.is_some() {
+            self.expect_rtcp(port, rtcp_learned, rtcp, id);
+        }
     }
 
     fn forward(&mut self, now: Instant, id: EndpointId, header: &Header, bytes: usize) -> Verdict {

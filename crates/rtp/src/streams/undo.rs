@@ -161,7 +161,8 @@ mod tests {
         let rtcp = (random(2) == 0).then(|| address(random));
         let payloads = [(0, 8_000)].into_iter().collect();
         let (mux, untold) = (rtcp.is_none(), random(4) == 0);
-        Signalled { remote, rtcp, mux, learn, untold, payloads, ..Signalled::default() }
+        let party = Some(random(4)).filter(|party| *party < 2);
+        Signalled { remote, rtcp, mux, learn, untold, payloads, party, ..Signalled::default() }
     }
 
     fn packet(random: &mut impl FnMut(u64) -> u64, sequence: u16) -> Vec<u8> {

@@ -12,8 +12,9 @@ use fairlead_core::mint::{Kind, Minted};
 use fairlead_core::output::{Event, Output};
 use fairlead_core::route_message::{Belongs, Router};
 use fairlead_core::{Core, Limits};
+use fairlead_model::ask::{Answer, Ask};
 use fairlead_model::flow::{Flow, Transport};
-use fairlead_model::id::{PodRef, ShardRef, UnixMillis};
+use fairlead_model::id::{CallRef, PodRef, ShardRef, UnixMillis};
 use fairlead_model::member::MintKey;
 use sip_wire::Message;
 
@@ -184,4 +185,48 @@ fn the_shard_that_passed_an_invite_on_sees_its_ack() {
     let here = &mut shards[usize::from(own)];
     assert_eq!(done(here, ack(), flow(PODS[0])), Ok((taker, Some(2))));
     assert_eq!(here.passing(), 0);
+}
+
+/// An INVITE that another pod has is kept in case that ends, until its ACK comes by, whichever socket that comes by.
+#[test]
+fn the_shard_that_keeps_an_invite_for_another_pod_sees_its_ack() {
+    let request = |method: &str, to: &str| {
+        let text =
+            String::from_utf8(options("a-call", to).bytes().to_vec()).unwrap().replace("OPTIONS", method);
+        Message::parse(text.into()).unwrap()
+    };
+    let mut shards: Vec<Core> = (0..4).map(shard).collect();
+    let own = Router::new(PODS[0], 4).shard_of("a-call").0;
+    let here = &mut shards[usize::from(own)];
+    let invite = Message::parse(
+        String::from_utf8(request("INVITE", "").bytes().to_vec())
+            .unwrap()
+            .replace("Content-Length", "Contact: <sip:ann@198.51.100.1:5060>\r\nContent-Length")
+            .into(),
+    )
+    .unwrap();
+    here.handle(Input::Briefed(briefing(&PODS, &["198.51.100.1/32"])), now());
+    here.handle(Input::Received { message: invite, flow: flow(PODS[0]) }, now());
+    let asked = |core: &mut Core| {
+        std::iter::from_fn(|| core.poll_output()).find_map(|output| match output {
+            Output::Ask(envelope) if matches!(envelope.ask, Ask::Admit(_) | Ask::Owner { .. }) => {
+                Some(envelope.id)
+            }
+            _ => None,
+        })
+    };
+    let ask = asked(here).unwrap();
+    let call = CallRef { pod: PODS[1], shard: ShardRef(2), number: 1 };
+    here.handle(Input::Answered { ask, answer: Ok(Answer::Owned { pod: PODS[1], call }) }, now());
+    while here.poll_output().is_some() {}
+    let ack = request("ACK", &tag(PODS[1], 2));
+    let there = &mut shards[usize::from((own + 1) % 4)];
+    let owner = done(there, ack.clone(), flow(PODS[0])).unwrap();
+    assert_eq!(owner, (PODS[0], Some(own)));
+    let here = &mut shards[usize::from(own)];
+    assert_eq!(done(here, ack, flow(PODS[0])), Ok((PODS[1], Some(2))));
+    here.handle(Input::Briefed(briefing(&[PODS[0], PODS[2]], &[])), now());
+    let later = Now { mono: Instant::now() + ms(5_000), ..now() };
+    here.handle_timeout(later);
+    assert_eq!(asked(here), None, "it is settled");
 }

@@ -228,13 +228,10 @@ impl Core {
         }
     }
 
-    /// The shard of this pod that passed on the INVITE which an ACK is for, and has to see it too.
+    /// The shard of this pod that passed on the INVITE which an ACK is for, or keeps it (`crossed.rs`), and has to see it too.
     pub(super) fn settled_at(&self, message: &Message) -> Option<ShardRef> {
         let shard = self.router.shard_of(message.call_id());
-        (self.draining
-            && message.is_request()
-            && *message.method() == Method::Ack
-            && shard.0 != self.identity.shard)
+        (message.is_request() && *message.method() == Method::Ack && shard.0 != self.identity.shard)
             .then_some(shard)
     }
 

@@ -109,3 +109,22 @@ fn a_pod_that_is_not_reached_for_long_is_given_up() {
     scenery.sim.run_for(ms(3_000));
     assert_eq!(scenery.bob().live_calls(), 1, "what is so old nobody waits for");
 }
+
+/// A pod that drains would end before the message has got there.
+#[test]
+fn a_pod_is_not_done_while_it_carries_something() {
+    let mut scenery = calls(ANSWERS);
+    let is_done =
+        |scenery: &mut Scenery| scenery.sim.node::<Edge>(scenery.edge).pods[0].core.open().is_nothing();
+    assert!(is_done(&mut scenery));
+    scenery.mesh(true);
+    scenery.ann_does(|ann, now| ann.hang_up(0, now));
+    for _ in 0..5 {
+        scenery.sim.run_for(ms(500));
+        assert!(!is_done(&mut scenery));
+    }
+    scenery.mesh(false);
+    scenery.sim.run_for(ms(2_000));
+    assert!(is_done(&mut scenery));
+    assert_eq!(scenery.bob().live_calls(), 0);
+}

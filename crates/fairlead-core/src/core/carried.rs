@@ -36,9 +36,14 @@ struct One {
 }
 
 impl Carried {
+    /// How many are not taken yet, as far as is known.
+    pub fn len(&self) -> usize {
+        self.sent.len() + self.waiting.len()
+    }
+
     fn begin(&mut self, send: SendRef, one: One, now: Instant) -> bool {
         let is_full = |carried: &Carried| {
-            carried.sent.len() + carried.waiting.len() >= MAX_CARRIED
+            carried.len() >= MAX_CARRIED
                 || carried.octets + one.message.bytes().len() > MAX_OCTETS
         };
         if is_full(self) {

@@ -23,7 +23,8 @@ pub struct Open {
     pub calls: usize,
     /// Calls that are over and wait for their last messages.
     pub ending: usize,
-    /// Questions and orders whose answers somebody waits for, and news that the registrar has not heard yet.
+    /// Questions and orders whose answers somebody waits for, news that the registrar has not heard yet, and what came over a
+    /// connection and another pod has not taken yet.
     pub waiting: usize,
 }
 
@@ -42,7 +43,7 @@ impl Core {
         Open {
             calls: self.calls.len() - ending + admitting,
             ending,
-            waiting: self.asks.len() + self.orders.len() + self.untold.len(),
+            waiting: self.asks.len() + self.orders.len() + self.untold.len() + self.carried.len(),
         }
     }
 

@@ -43,8 +43,7 @@ impl Carried {
 
     fn begin(&mut self, send: SendRef, one: One, now: Instant) -> bool {
         let is_full = |carried: &Carried| {
-            carried.len() >= MAX_CARRIED
-                || carried.octets + one.message.bytes().len() > MAX_OCTETS
+            carried.len() >= MAX_CARRIED || carried.octets + one.message.bytes().len() > MAX_OCTETS
         };
         if is_full(self) {
             if self.swept.is_some_and(|at| now.saturating_duration_since(at) < AGAIN) {

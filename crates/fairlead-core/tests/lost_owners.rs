@@ -288,3 +288,32 @@ fn a_pod_that_is_missed_for_a_moment_keeps_its_calls() {
     assert_eq!(three.bob().calls().len(), 1);
     assert!(three.statuses().iter().all(|status| *status < 200));
 }
+
+/// While the registrar cannot say whose a call is, nobody knows better than that it rings.
+#[test]
+fn an_owner_is_not_given_up_while_the_registrar_is_away() {
+    for gone in [false, true] {
+        let mut three = three(false);
+        three.say("INVITE", POD_B);
+        three.sim.run_for(ms(300));
+        three.say("INVITE", EDGE);
+        three.sim.run_for(ms(300));
+        three.sim.node::<Edge>(three.edge).registrar.away = true;
+        three.sim.node::<Edge>(three.edge).pods[1].alive = !gone;
+        three.brief(&[1, 3], false);
+        three.sim.run_for(ms(8_000));
+        assert!(three.statuses().iter().all(|status| *status < 200), "{:?}", three.statuses());
+        if gone {
+            three.sim.run_for(ms(8_000));
+            assert_eq!(three.statuses().last(), Some(&503));
+            continue;
+        }
+        three.brief(&[1, 2, 3], false);
+        three.sim.node::<Edge>(three.edge).registrar.away = false;
+        three.sim.run_for(ms(1_000));
+        three.sim.tell(three.bob, |bob: &mut Phone, now| bob.pick_up(0, now));
+        three.sim.run_for(ms(5_000));
+        assert_eq!(three.bob().calls().len(), 1);
+        assert_eq!(three.statuses().iter().find(|status| **status >= 200), Some(&200));
+    }
+}

@@ -23,6 +23,8 @@ const KEPT: Duration = Duration::from_secs(180);
 const CLAIMED: Duration = Duration::from_secs(12);
 /// A pod is missed for so long before somebody else takes what it had.
 const MISSED: Duration = Duration::from_secs(2);
+/// And for so long where the registrar cannot say whose the call is.
+const GIVEN_UP: Duration = Duration::from_secs(12);
 /// So many are kept, and so many octets of them; further ones cross unseen.
 const MAX_CROSSED: usize = 4_096;
 const MAX_OCTETS: usize = 16 << 20;
@@ -184,6 +186,12 @@ impl Core {
                 self.crossed.keep(name, Crossing { owner: pod, ..crossing });
             }
             Ok(Answer::Owned { call, .. }) => self.take_over(crossing, call),
+            // Whoever cannot say whose it is may not know all pods either.
+            Err(_) if !self.is_missed_for(crossing.owner, GIVEN_UP, now.mono) => {
+                let name = self.crossed_name(&crossing.message);
+                self.crossed.keep(name, crossing);
+                self.look_for_owners_soon(now);
+            }
             Ok(Answer::NotOwned) if now.mono.saturating_duration_since(crossing.since) > CLAIMED => {}
             _ => self.refuse_crossed(&crossing, now),
         }

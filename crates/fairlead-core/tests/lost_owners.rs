@@ -317,3 +317,21 @@ fn an_owner_is_not_given_up_while_the_registrar_is_away() {
         assert_eq!(three.statuses().iter().find(|status| **status >= 200), Some(&200));
     }
 }
+
+#[test]
+fn a_cancel_that_comes_while_it_is_asked_whose_the_call_is_counts() {
+    for waits in [200, 1_700] {
+        let mut three = three(false);
+        three.say("INVITE", POD_B);
+        three.sim.run_for(ms(300));
+        three.say("INVITE", EDGE);
+        three.sim.run_for(ms(300));
+        three.b_is_killed(false);
+        three.sim.node::<Edge>(three.edge).delay = ms(1_500);
+        three.sim.run_for(ms(2_000 + waits));
+        three.say("CANCEL", EDGE);
+        three.sim.run_for(ms(10_000));
+        assert_eq!(three.bob().calls().len(), 1, "he is not called anew");
+        assert!(three.statuses().contains(&487), "{:?}", three.statuses());
+    }
+}

@@ -104,8 +104,8 @@ impl Core {
             },
             Some(Asked::Admit { server, call }) => self.admit_answered(server, call, answer, now),
             Some(Asked::Owner { server }) => self.owner_answered(server, answer, now),
-            Some(Asked::OwnerOf(crossing)) => self.owner_of(*crossing, answer, now),
-            Some(Asked::Disowned(crossing)) => self.disowned(*crossing, answer, now),
+            Some(Asked::OwnerOf(name)) => self.owner_of(name, answer, now),
+            Some(Asked::Disowned(name)) => self.disowned(name, answer, now),
             Some(Asked::Occupy { call, attempt }) => self.occupy_answered(call, attempt, answer, now),
             Some(Asked::Locate { call, ticket, leg }) => {
                 let hop = match answer {

@@ -49,6 +49,15 @@ pub(super) struct Crossing {
     flow: Flow,
     since: Instant,
     cancelled: bool,
+    /// The registrar is asked whose it is, or told to forget that.
+    asked: bool,
+}
+
+impl Crossing {
+    /// Its Call-ID and From-tag.
+    fn of(&self) -> (String, String) {
+        (self.message.call_id().to_owned(), self.message.from_tag().unwrap_or_default().to_owned())
+    }
 }
 
 impl Crossed {
@@ -96,6 +105,13 @@ impl Crossed {
         }
     }
 
+    /// One is a pod's that is there, or may be.
+    fn stays(&mut self, name: u64, owner: PodRef) {
+        if let Some(crossing) = self.known.get_mut(&name) {
+            (crossing.owner, crossing.asked) = (owner, false);
+        }
+    }
+
     /// Whether it is begun anew for the first time.
     fn begins_anew(&mut self, name: u64) -> bool {
         if self.again_order.len() >= MAX_CROSSED
@@ -116,7 +132,7 @@ impl Core {
     pub(super) fn keep_crossed(&mut self, message: &Message, flow: Flow, owner: PodRef, now: Now) {
         let name = self.crossed_name(message);
         let (message, since) = (message.clone(), now.mono);
-        let crossing = Crossing { owner, message, flow, since, cancelled: false };
+        let crossing = Crossing { owner, message, flow, since, cancelled: false, asked: false };
         self.crossed.keep(name, crossing);
         if !self.router.is_there(owner) {
             self.missed.since_when(owner, now.mono);
@@ -156,7 +172,8 @@ impl Core {
     /// Those that had an INVITE and are still missed are gone.
     pub(super) fn look_for_owners(&mut self, now: Now) {
         self.crossed.scheduled.fired(now.mono);
-        let mut owners: Vec<PodRef> = self.crossed.known.values().map(|one| one.owner).collect();
+        let open = self.crossed.known.values().filter(|one| !one.asked);
+        let mut owners: Vec<PodRef> = open.map(|one| one.owner).collect();
         owners.sort_unstable();
         owners.dedup();
         owners.retain(|owner| !self.router.is_there(*owner));
@@ -165,49 +182,52 @@ impl Core {
         if owners.len() < missed {
             self.look_for_owners_soon(now);
         }
-        let gone = |crossing: &Crossing| owners.contains(&crossing.owner);
+        let gone = |crossing: &Crossing| !crossing.asked && owners.contains(&crossing.owner);
         let lost: Vec<u64> =
             self.crossed.known.iter().filter(|(_, one)| gone(one)).map(|(name, _)| *name).collect();
         for name in lost {
-            let Some(crossing) = self.crossed.remove(name) else { continue };
-            let call_id = crossing.message.call_id().to_owned();
-            let from_tag = crossing.message.from_tag().unwrap_or_default().to_owned();
+            let Some(crossing) = self.crossed.known.get_mut(&name) else { continue };
+            crossing.asked = true;
+            let (call_id, from_tag) = crossing.of();
             let key = self.fresh_key();
-            self.ask(Ask::Owner { call_id, from_tag }, key, Asked::OwnerOf(Box::new(crossing)));
+            self.ask(Ask::Owner { call_id, from_tag }, key, Asked::OwnerOf(name));
         }
     }
 
-    /// The registrar said whose an INVITE is whose owner is gone.
-    pub(super) fn owner_of(&mut self, crossing: Crossing, answer: Result<Answer, AskFailed>, now: Now) {
+    /// The registrar said whose an INVITE is whose owner is gone. It may have been settled, or cancelled, meanwhile.
+    pub(super) fn owner_of(&mut self, name: u64, answer: Result<Answer, AskFailed>, now: Now) {
+        let Some(Crossing { owner, since, .. }) = self.crossed.known.get(&name) else { return };
+        let (owner, since) = (*owner, *since);
         match answer {
-            Ok(Answer::Owned { pod, .. }) if pod == self.identity.pod => {}
-            Ok(Answer::Owned { pod, .. }) if self.router.is_there(pod) => {
-                let name = self.crossed_name(&crossing.message);
-                self.crossed.keep(name, Crossing { owner: pod, ..crossing });
-            }
-            Ok(Answer::Owned { call, .. }) => self.take_over(crossing, call),
+            Ok(Answer::Owned { pod, .. }) if pod == self.identity.pod => drop(self.crossed.remove(name)),
+            Ok(Answer::Owned { pod, .. }) if self.router.is_there(pod) => self.crossed.stays(name, pod),
+            Ok(Answer::Owned { call, .. }) => self.take_over(name, call),
             // Whoever cannot say whose it is may not know all pods either.
-            Err(_) if !self.is_missed_for(crossing.owner, GIVEN_UP, now.mono) => {
-                let name = self.crossed_name(&crossing.message);
-                self.crossed.keep(name, crossing);
+            Err(_) if !self.is_missed_for(owner, GIVEN_UP, now.mono) => {
+                self.crossed.stays(name, owner);
                 self.look_for_owners_soon(now);
             }
-            Ok(Answer::NotOwned) if now.mono.saturating_duration_since(crossing.since) > CLAIMED => {}
-            _ => self.refuse_crossed(&crossing, now),
+            Ok(Answer::NotOwned) if now.mono.saturating_duration_since(since) > CLAIMED => {
+                self.crossed.remove(name);
+            }
+            _ => {
+                if let Some(crossing) = self.crossed.remove(name) {
+                    self.refuse_crossed(&crossing, now);
+                }
+            }
         }
     }
 
     /// The registrar is to forget that a call is of a pod that is gone.
-    fn take_over(&mut self, crossing: Crossing, call: CallRef) {
-        let call_id = crossing.message.call_id().to_owned();
-        let from_tag = crossing.message.from_tag().unwrap_or_default().to_owned();
+    fn take_over(&mut self, name: u64, call: CallRef) {
+        let Some((call_id, from_tag)) = self.crossed.known.get(&name).map(Crossing::of) else { return };
         let key = self.fresh_key();
-        self.ask(Ask::Disown { call_id, from_tag, call }, key, Asked::Disowned(Box::new(crossing)));
+        self.ask(Ask::Disown { call_id, from_tag, call }, key, Asked::Disowned(name));
     }
 
     /// It has: the INVITE is nobody's, and begins anew.
-    pub(super) fn disowned(&mut self, crossing: Crossing, answer: Result<Answer, AskFailed>, now: Now) {
-        let name = self.crossed_name(&crossing.message);
+    pub(super) fn disowned(&mut self, name: u64, answer: Result<Answer, AskFailed>, now: Now) {
+        let Some(crossing) = self.crossed.remove(name) else { return };
         let over = answer.is_err() || crossing.cancelled || self.closing;
         if over || self.leaves_to_others(&crossing.message) || !self.crossed.begins_anew(name) {
             return self.refuse_crossed(&crossing, now);
@@ -258,7 +278,7 @@ mod tests {
         let (at, pod) = (SocketAddr::from(([192, 0, 2, 1], 5060)), PodRef(1));
         let flow = Flow { pod, transport: Transport::Udp, local: at, remote: at, connection: None };
         let message = Message::parse(text.into()).unwrap();
-        Crossing { owner: PodRef(2), message, flow, since, cancelled: false }
+        Crossing { owner: PodRef(2), message, flow, since, cancelled: false, asked: false }
     }
 
     #[test]

@@ -63,11 +63,14 @@ async fn tick(registrar: Weak<Registrar>) {
                 present = true;
                 next_page = Instant::now() + crate::drift::EVERY;
             }
-            Err(error) if present => {
-                warn!(%error, "the store is away");
-                present = false;
+            Err(error) => {
+                if std::mem::replace(&mut present, false) {
+                    warn!(%error, "the store is away");
+                }
+                // Nobody can renew a lease: none runs out meanwhile.
+                strong.members.give_grace();
             }
-            _ => {}
+            Ok(()) => {}
         }
         if there.is_ok() {
             strong.write_what_waits().await;

@@ -305,6 +305,30 @@ async fn lists_come_in_order_and_in_pages_and_only_what_matches() {
 }
 
 #[tokio::test]
+async fn while_redis_is_away_no_pod_of_another_registrar_is_said_to_be_gone() {
+    let mut server = Server::start();
+    let Two { mut a, b, one, two, store } = two(&server, Vec::new()).await;
+    a.idle(Duration::from_millis(1_500)).await;
+    assert_eq!(a.briefing.members.len(), 4);
+    server.stop();
+    until("it is noticed", async || !store.is_present()).await;
+    // Longer than leases are.
+    for _ in 0..9 {
+        b.beat().await;
+        a.beat().await;
+        a.idle(Duration::from_millis(500)).await;
+    }
+    // A stream that begins has everybody told who is there.
+    let c = Pod::attach(&one, 3).await;
+    a.idle(Duration::from_millis(500)).await;
+    for briefing in [&a.briefing, &c.briefing] {
+        let pods: Vec<u64> = briefing.members.iter().map(|member| member.pod.0).collect();
+        assert_eq!(pods, [1, 2, 3, 900, 901]);
+    }
+    drop(two);
+}
+
+#[tokio::test]
 async fn without_redis_refreshes_and_calls_go_on_and_everything_comes_back() {
     let mut server = Server::start();
     let limited = Peer { call_limit: 1, ..phone("203") };

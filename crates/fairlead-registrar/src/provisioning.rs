@@ -98,10 +98,8 @@ impl ProvisioningPort for Registrar {
             false => Filled::NotAll,
         };
         let said = self.storage.store().run_one(Step::Complete { say: Some(say) }).await;
-        match said.and_then(Outcome::complete).map_err(unable)? {
-            is if is == is_complete => Ok(()),
-            _ => Err(emptied()),
-        }
+        let is_said = said.and_then(Outcome::complete).map_err(unable)? == is_complete;
+        is_said.then_some(()).ok_or_else(emptied)
     }
 }
 
@@ -140,10 +138,8 @@ impl Registrar {
 
     /// A registrar that has just started has not heard who else is to forget.
     fn knows_others(&self) -> Result<(), Unanswered> {
-        match self.is_ready() {
-            true => Ok(()),
-            false => Err(Unanswered::Unable("the other registrars are not known here yet".to_owned())),
-        }
+        let unable = || Unanswered::Unable("the other registrars are not known here yet".to_owned());
+        self.is_ready().then_some(()).ok_or_else(unable)
     }
 
     /// Whether a peer is cached here under another mark: its writing was not heard here, and perhaps nowhere.

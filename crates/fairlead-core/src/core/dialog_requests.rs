@@ -111,7 +111,7 @@ impl Core {
         // Its phone may have been heard since by a pod that is there or from a new port of its NAT, which the registrar hears of
         // with the next REGISTER only: what it says counts when it says something new, or where the other way leads nowhere.
         let heard = self.way_mut(call, leg).and_then(|way| way.flow);
-        let heard = heard.is_some_and(|flow| self.router.is_there(flow.pod) && !self.is_closed(&flow));
+        let heard = heard.is_some_and(|flow| !self.is_gone(&flow));
         if let Some(Hop::Flow(flow)) = hop {
             let is_there = self.router.is_there(flow.pod);
             if let Some(way) = self.way_mut(call, leg) {

@@ -230,8 +230,7 @@ impl Core {
     /// could not leave is sent by it again. It waits on, until it is known to have left.
     fn try_again(&mut self, number: u64, now: Now) {
         let Some(Holding { held, lost, again, .. }) = self.holding.get(&number).copied() else { return };
-        let may_be_there =
-            lost.connection.is_some() && self.router.is_there(lost.pod) && !self.is_closed(&lost);
+        let may_be_there = lost.connection.is_some() && !self.is_gone(&lost);
         let Some(transaction) = held.transaction().filter(|_| may_be_there && now.mono >= again) else {
             return;
         };

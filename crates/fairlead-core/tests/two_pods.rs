@@ -39,6 +39,28 @@ impl Two {
     }
 }
 
+/// Zoe's CANCEL of [`INVITE`].
+fn cancel() -> String {
+    INVITE.replace("INVITE", "CANCEL").replace("Contact: <sip:zoe@198.51.100.9:5060>\n", "")
+}
+
+/// Her ACK of a refusal with this tag.
+fn ack(tag: &str) -> String {
+    INVITE
+        .replace("INVITE", "ACK")
+        .replace("To: <sip:bob@edge.example>", &format!("To: <sip:bob@edge.example>;tag={tag}"))
+}
+
+/// Zoe, who is let in by her address, calls bob at pod A, and his phone rings.
+fn zoe_calls(two: &mut Two) -> NodeRef {
+    two.sim.node::<Edge>(two.edge).trust(&["198.51.100.9/32"]);
+    two.sim.node::<Phone>(two.bob).set_incoming(Incoming::Ring);
+    let zoe = two.sim.add(&[ip(ZOE)], Wire::default());
+    two.sim.tell(zoe, |zoe: &mut Wire, _| zoe.say(ZOE, EDGE, INVITE));
+    two.sim.run_for(ms(300));
+    zoe
+}
+
 #[test]
 fn a_call_leaves_through_the_pod_that_the_phone_is_registered_at() {
     let mut two = two();
@@ -70,25 +92,19 @@ fn the_callee_hangs_up_through_its_own_pod() {
 #[test]
 fn a_first_invite_and_its_cancel_at_the_other_pod_find_their_call() {
     let mut two = two();
-    two.sim.node::<Edge>(two.edge).trust(&["198.51.100.9/32"]);
-    two.sim.node::<Phone>(two.bob).set_incoming(Incoming::Ring);
-    let zoe = two.sim.add(&[ip(ZOE)], Wire::default());
-    two.sim.tell(zoe, |zoe: &mut Wire, _| zoe.say(ZOE, EDGE, INVITE));
-    two.sim.run_for(ms(300));
+    let zoe = zoe_calls(&mut two);
     // The load balancer sends the repetition and the CANCEL to the other pod.
     two.sim.tell(zoe, |zoe: &mut Wire, _| zoe.say(ZOE, POD_B, INVITE));
     two.sim.run_for(ms(300));
     assert_eq!(two.sim.node::<Edge>(two.edge).pods[1].core.calls(), 0);
-    let cancel = INVITE.replace("INVITE", "CANCEL").replace("Contact: <sip:zoe@198.51.100.9:5060>\n", "");
+    let cancel = cancel();
     two.sim.tell(zoe, move |zoe: &mut Wire, _| zoe.say(ZOE, POD_B, &cancel));
     two.sim.run_for(ms(300));
     let statuses = two.sim.node::<Wire>(zoe).statuses();
     assert!(statuses.contains(&487) && statuses.contains(&200), "{statuses:?}");
     assert_eq!(two.sim.node::<Phone>(two.bob).calls().len(), 1, "bob was called once");
     let tag = two.sim.node::<Wire>(zoe).response(487).unwrap().to_tag().unwrap().to_owned();
-    let ack = INVITE
-        .replace("INVITE", "ACK")
-        .replace("To: <sip:bob@edge.example>", &format!("To: <sip:bob@edge.example>;tag={tag}"));
+    let ack = ack(&tag);
     two.sim.tell(zoe, move |zoe: &mut Wire, _| zoe.say(ZOE, POD_B, &ack));
     two.sim.run_for(ms(300));
     let before = two.sim.node::<Wire>(zoe).statuses().len();
@@ -106,13 +122,9 @@ fn a_first_invite_and_its_cancel_at_the_other_pod_find_their_call() {
 #[test]
 fn a_cancel_that_is_quicker_than_the_registrar_reaches_who_has_the_call() {
     let mut two = two();
-    two.sim.node::<Edge>(two.edge).trust(&["198.51.100.9/32"]);
-    two.sim.node::<Phone>(two.bob).set_incoming(Incoming::Ring);
-    let zoe = two.sim.add(&[ip(ZOE)], Wire::default());
-    two.sim.tell(zoe, |zoe: &mut Wire, _| zoe.say(ZOE, EDGE, INVITE));
-    two.sim.run_for(ms(300));
+    let zoe = zoe_calls(&mut two);
     two.sim.node::<Edge>(two.edge).delay = ms(50);
-    let cancel = INVITE.replace("INVITE", "CANCEL").replace("Contact: <sip:zoe@198.51.100.9:5060>\n", "");
+    let cancel = cancel();
     for text in [INVITE.to_owned(), cancel] {
         two.sim.tell(zoe, move |zoe: &mut Wire, _| zoe.say(ZOE, POD_B, &text));
     }
@@ -209,7 +221,7 @@ fn repetitions_cancel_and_ack_follow_an_invite_that_was_passed_on() {
         two.sim.tell(zoe, |zoe: &mut Wire, _| zoe.say(ZOE, EDGE, INVITE));
         two.sim.run_for(ms(300));
     }
-    let cancel = INVITE.replace("INVITE", "CANCEL").replace("Contact: <sip:zoe@198.51.100.9:5060>\n", "");
+    let cancel = cancel();
     two.sim.tell(zoe, move |zoe: &mut Wire, _| zoe.say(ZOE, EDGE, &cancel));
     two.sim.run_for(ms(300));
     let statuses = two.sim.node::<Wire>(zoe).statuses();
@@ -217,9 +229,7 @@ fn repetitions_cancel_and_ack_follow_an_invite_that_was_passed_on() {
     assert_eq!(two.sim.node::<Phone>(two.bob).calls().len(), 1, "bob was called once");
     assert!(!two.sim.node::<Edge>(two.edge).registrar.asked.contains(&"owner"), "nobody had to be asked");
     let tag = two.sim.node::<Wire>(zoe).response(487).unwrap().to_tag().unwrap().to_owned();
-    let ack = INVITE
-        .replace("INVITE", "ACK")
-        .replace("To: <sip:bob@edge.example>", &format!("To: <sip:bob@edge.example>;tag={tag}"));
+    let ack = ack(&tag);
     two.sim.tell(zoe, move |zoe: &mut Wire, _| zoe.say(ZOE, EDGE, &ack));
     two.sim.run_for(ms(300));
     let before = two.sim.node::<Wire>(zoe).statuses().len();
@@ -232,13 +242,9 @@ fn repetitions_cancel_and_ack_follow_an_invite_that_was_passed_on() {
 #[test]
 fn an_invite_that_came_before_the_drain_stays_where_it_is() {
     let mut two = two();
-    two.sim.node::<Edge>(two.edge).trust(&["198.51.100.9/32"]);
-    two.sim.node::<Phone>(two.bob).set_incoming(Incoming::Ring);
-    let zoe = two.sim.add(&[ip(ZOE)], Wire::default());
-    two.sim.tell(zoe, |zoe: &mut Wire, _| zoe.say(ZOE, EDGE, INVITE));
-    two.sim.run_for(ms(300));
+    let zoe = zoe_calls(&mut two);
     drains(&mut two);
-    let cancel = INVITE.replace("INVITE", "CANCEL").replace("Contact: <sip:zoe@198.51.100.9:5060>\n", "");
+    let cancel = cancel();
     for text in [INVITE.to_owned(), cancel] {
         two.sim.tell(zoe, move |zoe: &mut Wire, _| zoe.say(ZOE, EDGE, &text));
         two.sim.run_for(ms(300));
@@ -391,7 +397,7 @@ fn a_call_that_is_held_can_be_cancelled_and_bob_is_not_called() {
         let zoe = two.sim.add(&[ip(ZOE)], Wire::default());
         two.sim.tell(zoe, |zoe: &mut Wire, _| zoe.say(ZOE, EDGE, INVITE));
         two.sim.run_for(ms(1_200));
-        let cancel = INVITE.replace("INVITE", "CANCEL").replace("Contact: <sip:zoe@198.51.100.9:5060>\n", "");
+        let cancel = cancel();
         two.sim.tell(zoe, move |zoe: &mut Wire, _| zoe.say(ZOE, EDGE, &cancel));
         two.sim.run_for(ms(300));
         let statuses = two.sim.node::<Wire>(zoe).statuses();

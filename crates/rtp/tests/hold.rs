@@ -8,21 +8,11 @@ use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use common::{at, rtp, s};
+use common::{at, rtp, s, signalled};
 use rtp::{Dropped, EndpointId, KeepAlive, Learn, PortId, Remote, Settings, Signalled, Streams, Verdict};
 
 const NAT: &str = "192.0.2.1:40002";
 const TRUNK: &str = "198.51.100.7:5000";
-
-fn signalled(address: &str, learn: Learn) -> Signalled {
-    Signalled {
-        remote: Remote::At(at(address)),
-        mux: true,
-        learn,
-        payloads: [(0, 8_000)].into_iter().collect(),
-        ..Signalled::default()
-    }
-}
 
 /// A phone behind a NAT (A) and a trunk (B), who have heard each other through a relay behind a Service.
 struct Held {

@@ -8,22 +8,12 @@ use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use common::{at, rtp, s};
-use rtp::{Dropped, EndpointId, Learn, NoPort, PortId, Remote, Settings, Signalled, Streams, Verdict};
+use common::{at, rtp, s, signalled};
+use rtp::{Dropped, EndpointId, Learn, NoPort, PortId, Settings, Signalled, Streams, Verdict};
 
 const X: &str = "192.0.2.1:40002";
 const Y: &str = "192.0.2.1:40777";
 const TRUNK: &str = "198.51.100.7:5000";
-
-fn signalled(address: &str, learn: Learn) -> Signalled {
-    Signalled {
-        remote: Remote::At(at(address)),
-        mux: true,
-        learn,
-        payloads: [(0, 8_000)].into_iter().collect(),
-        ..Signalled::default()
-    }
-}
 
 fn phone(says: &str) -> Signalled {
     signalled(says, Learn::From(at(X).ip()))

@@ -14,12 +14,7 @@ const NAT: &str = "198.51.100.1";
 const FAR: &str = "192.0.2.2:5000";
 
 fn signalled(address: &str) -> Signalled {
-    Signalled {
-        remote: Remote::At(at(address)),
-        mux: true,
-        payloads: [(0, 8_000)].into_iter().collect(),
-        ..Signalled::default()
-    }
+    common::signalled(address, Learn::Never)
 }
 
 fn behind(said: &str) -> Signalled {

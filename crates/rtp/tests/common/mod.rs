@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rtp::{Learn, Remote, Signalled};
+
 /// An address.
 pub fn at(address: &str) -> SocketAddr {
     address.parse().unwrap()
@@ -22,4 +24,15 @@ pub fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
     packet.extend(ssrc.to_be_bytes());
     packet.resize(172, 0xff);
     packet
+}
+
+/// A side that muxes RTCP and says that it is there.
+pub fn signalled(address: &str, learn: Learn) -> Signalled {
+    Signalled {
+        remote: Remote::At(at(address)),
+        mux: true,
+        learn,
+        payloads: [(0, 8_000)].into_iter().collect(),
+        ..Signalled::default()
+    }
 }
